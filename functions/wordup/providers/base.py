@@ -1,0 +1,62 @@
+"""The provider port: one call that streams an answer.
+
+`stream` yields `Delta`s and ends with exactly one `Finish`. The plain answer is the joined deltas. An adapter raises
+only members of ProviderError; it retries by itself what is safe to retry (nothing after the first delta), ends the
+upstream call when its iterator is closed, and treats a stream without a finish reason as ProviderTruncated.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "content_filter", "stopped"]
+
+
+class Message(msgspec.Struct, frozen=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of the knowledge base. `id` is `document#section`; `score` is higher for better."""
+
+    id: str
+    title: str
+    text: str
+    url: str = ""
+    score: float = 0.0
+
+
+class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`model` is the provider's own name, without our `provider:` prefix. `max_tokens` bounds the answer;
+    `timeout` is in seconds for the whole call. `passages` stand also in the system message: only a provider without
+    a model of its own (offline) composes from them."""
+
+    model: str
+    messages: list[Message]
+    max_tokens: int
+    timeout: float
+    passages: list[Passage] = []
+    temperature: float | None = None
+
+
+class Delta(msgspec.Struct, frozen=True):
+    text: str
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of an answer. Tokens as the provider counted them; `cached_input_tokens` are part of `input_tokens`."""
+
+    finish_reason: FinishReason
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int = 0
+
+
+class Provider(Protocol):
+    def stream(self, request: CompletionRequest) -> AsyncIterator[Delta | Finish]:
+        """Raises ProviderBusy, ProviderTimeout, ProviderTruncated, ProviderRefused, ProviderError."""
+        ...
+
+    async def close(self) -> None: ...

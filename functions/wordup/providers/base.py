@@ -5,7 +5,7 @@ only members of ProviderError; it retries by itself what is safe to retry (nothi
 upstream call when its iterator is closed, and treats a stream without a finish reason as ProviderTruncated.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
 
 import msgspec
@@ -65,7 +65,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provider(Protocol):
-    def stream(self, request: CompletionRequest) -> AsyncIterator[Delta | Finish]:
+    def stream(self, request: CompletionRequest) -> AsyncGenerator[Delta | Finish]:
         """Raises ProviderBusy, ProviderTimeout, ProviderTruncated, ProviderRefused, ProviderError."""
         ...
 

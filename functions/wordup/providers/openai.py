@@ -196,7 +196,7 @@ def _retry_delay(error: Exception, attempt: int) -> float | None:
     if not unsent and getattr(error, "status_code", None) not in RETRIED:
         return None
     asked = _retry_after(error)
-    return asked if asked is not None else random.uniform(0.5, 1) * 0.5 * 2**attempt
+    return asked if asked is not None else random.uniform(0.25, 0.5) * 2**attempt  # noqa: S311 - jitter, no secret
 
 
 def _retry_after(error: Exception) -> float | None:

@@ -1,0 +1,67 @@
+"""The words of a question: what it is about, without the words that every question has."""
+
+import re
+
+# One of these alone, or with nothing but stop words, is no question to look anything up for.
+_SMALL_TALK = "hello hi hey thanks thank thx ok okay great cool nice perfect bye goodbye yes no sure"
+
+_STOP_WORDS = """
+    a about above after again all also am an and any are aren as at be because been before being below between
+    best both but by can cannot could couldn did didn do does doesn doing don down during each else few for from
+    further get gets getting give good had has have having he help her here hers him his how however i if in into
+    is isn it its just know let like ll look make many me mean might more most much must my myself need needs never
+    new nor not now of off often on once one only or other our ours out over own per please possible quite rather
+    re really s same say see shall she should show so some something such t tell than that the their theirs them
+    then there these they thing things this those through to too try under until up us use used useful using ve
+    very want wants was way ways we well were what when where whether which while who whom whose why will with
+    without word words work works would yet you your yours explain describe difference different differ compare
+    versus vs better between example examples simple quick quickly question answer
+"""
+SMALL_TALK = frozenset(_SMALL_TALK.split())
+STOP_WORDS = SMALL_TALK | frozenset(_STOP_WORDS.split())
+
+# Names that pick a cloud: a follow-up that has its own drops those of the question before it.
+CLOUDS = {
+    "aws": "aws",
+    "amazon": "aws",
+    "azure": "azure",
+    "microsoft": "azure",
+    "gcp": "gcp",
+    "google": "gcp",
+}
+
+_WORD = re.compile(r"\w+(?:[.+#]\w+)*[+#]*")
+# What stands for something said before.
+_REFERENCE = re.compile(
+    r"^\W*(and|or|but|so|then|what about|how about|same)\b|\b(it|its|that|they|them|those|these|there|the same)\b",
+    re.IGNORECASE,
+)
+# A question of so few words needs the one before it; with something that points back, also one of a few more.
+_FEW_WORDS = 2
+_FEW_WORDS_POINTING_BACK = 4
+
+
+def terms(text: str) -> list[str]:
+    """The words of a text in lower case, stop words left out, in order, repeated where the text repeats them."""
+    return [word for word in (found.lower() for found in _WORD.findall(text)) if word not in STOP_WORDS]
+
+
+def is_small_talk(message: str) -> bool:
+    words = [found.lower() for found in _WORD.findall(message)]
+    return any(word in SMALL_TALK for word in words) and not terms(message)
+
+
+def in_context(message: str, previous: str) -> str:
+    """A message that cannot be understood alone, with the words of the question before it: "And on Azure?" after a
+    question about AWS Lambda asks for Lambda's counterpart, so the earlier cloud's name goes. Any other stays as it
+    is. The message comes twice, since its words weigh more."""
+    own = terms(message)
+    if not previous or is_small_talk(message):
+        return message
+    if len(own) > (_FEW_WORDS_POINTING_BACK if _REFERENCE.search(message) else _FEW_WORDS):
+        return message
+    if any(word in CLOUDS for word in own):
+        earlier = [word for word in terms(previous) if word not in CLOUDS]
+    else:
+        earlier = terms(previous)
+    return " ".join([message, message, *earlier])

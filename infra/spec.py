@@ -67,14 +67,71 @@ class GCP(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     )
     public: Annotated[
         bool,
-        Meta(
-            description="Whether the internet may reach the bot (access keys still hold); else only IAM principals."
-        ),
-    ] = True
+        Meta(description="Whether the internet may reach the bot (access keys still hold); else only IAM principals."),
+    ] = False
+    memory_mb: Annotated[
+        Literal[512, 1024, 2048, 4096], Meta(description="An instance's memory in MiB, beside its one processor.")
+    ] = 512
+    concurrency: Annotated[int, Meta(description="Requests that one instance serves at a time.", ge=1, le=1_000)] = 40
+    max_instances: Annotated[
+        int,
+        Meta(description="Instances at most; times `concurrency`, the requests served at a time.", ge=1, le=1_000),
+    ] = 10
+    log_retention_days: Annotated[int, Meta(description="How long logs are kept, in days.", ge=1, le=3_650)] = 30
 
 
 class Azure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    subscription: Annotated[
+        str,
+        Meta(
+            description="The subscription's id; needed to deploy.",
+            pattern="^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$",
+        ),
+    ] = ""
     location: Annotated[str, Meta(description="The location of every resource.", pattern="^[a-z0-9]+$")] = "eastus"
+    public: Annotated[
+        bool,
+        Meta(
+            description="Whether the internet may reach the bot (access keys still hold); else only private endpoints,"
+            " which are yours to add."
+        ),
+    ] = False
+    memory_mb: Annotated[
+        Literal[512, 2048, 4096],
+        Meta(description="An instance's memory in MiB; its share of a processor grows with it, one whole at 2,048."),
+    ] = 2048
+    concurrency: Annotated[int, Meta(description="Requests that one instance serves at a time.", ge=1, le=1_000)] = 16
+    max_instances: Annotated[
+        int,
+        Meta(
+            description="Instances at most; times `concurrency`, the requests served at a time. 40 is the least that"
+            " Flex Consumption takes.",
+            ge=40,
+            le=1_000,
+        ),
+    ] = 40
+    log_retention_days: Annotated[int, Meta(description="How long logs are kept, in days.", ge=30, le=730)] = 30
+
+
+class Pulumi(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the state of Google Cloud's and Azure's deployments is kept; it holds no secret of the bot."""
+
+    backend: Annotated[
+        str,
+        Meta(
+            description="The state's place; empty: where `pulumi login` was. `gs://` and `azblob://` name a bucket or"
+            " container, `file://` a folder.",
+            pattern="^((https|gs|azblob|s3|file)://.+)?$",
+        ),
+    ] = ""
+    secrets_provider: Annotated[
+        str,
+        Meta(
+            description="What encrypts secrets in the state; empty: the backend's own service, or the passphrase in"
+            " PULUMI_CONFIG_PASSPHRASE.",
+            pattern="^((gcpkms|azurekeyvault|awskms|hashivault)://.+|passphrase)?$",
+        ),
+    ] = ""
 
 
 class DeploymentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +154,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     aws: AWS = AWS()
     gcp: GCP = GCP()
     azure: Azure = Azure()
+    pulumi: Pulumi = Pulumi()
     tags: Annotated[
         dict[
             Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,62}$")],

@@ -79,6 +79,10 @@ class Authenticator:
             raise MissingToken("No access key was sent.", mend="Send it in the X-Api-Key header.")
         return await self._sign(await self._holder(partition), partition)
 
+    async def check(self) -> None:
+        """Raises SecretUnavailable where the signing key cannot be read."""
+        await self._ring.signing_key()
+
     async def _holder(self, partition: str) -> str:
         """The user whose key this is."""
         if self._settings.access_key:
@@ -166,5 +170,3 @@ async def list_keys(store: Store) -> list[AccessKey]:
         found += [msgspec.convert(row.data, AccessKey) for row in page.rows]
         if (cursor := page.cursor) is None:
             return sorted(found, key=lambda key: (key.user, key.created))
-
-

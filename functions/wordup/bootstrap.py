@@ -59,6 +59,10 @@ class Bot(msgspec.Struct, frozen=True, kw_only=True):
 
 def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Bot:
     """Connects nothing. Raises ConfigurationError."""
+    if settings.auth == "oidc":
+        raise ConfigurationError("WORDUP_AUTH", "Tokens of other issuers are not taken yet.", mend="Use `key`.")
+    if settings.auth == "open" and settings.store != "sqlite":
+        raise ConfigurationError("WORDUP_AUTH", "`open` is for your own machine alone.", mend="Use `key`.")
     store = open_store(settings, clock=clock)
     secrets = SecretReader(_Adapters())
     catalogue = Catalogue.load(settings.model_prices)
@@ -98,7 +102,7 @@ def open_store(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     """The chosen store, not yet connected."""
     adapter = _load(STORES, settings.store, "WORDUP_STORE")
     if settings.store == "sqlite":
-        return adapter(settings.data_dir / "wordup.db", clock=clock)
+        return adapter(Path(settings.data_dir) / "wordup.db", clock=clock)
     return adapter(settings.table, settings.store_endpoint, clock=clock)
 
 
@@ -119,7 +123,7 @@ def _signing_reference(settings: Settings) -> str:
     if settings.signing_key_ref:
         return settings.signing_key_ref
     if settings.store != "sqlite":
-        raise ConfigurationError("WORDUP_SIGNING_KEY_REF", "A store that instances share needs a signing key they share.")
+        raise ConfigurationError("WORDUP_SIGNING_KEY_REF", "Instances that share a store must share a signing key.")
     return f"file:{ring_file(Path(settings.data_dir) / 'signing.json')}"
 
 
@@ -150,7 +154,7 @@ def _load(registry: Mapping[str, str], name: str, setting: str) -> Any:
         raise ConfigurationError(setting, f"{name!r} is not known.", mend=f"Known: {', '.join(sorted(registry))}.")
     module, _, attribute = registry[name].partition(":")
     try:
-        return cast(Any, getattr(importlib.import_module(module), attribute))
+        return cast("Any", getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(name, "dev")
         raise ConfigurationError(

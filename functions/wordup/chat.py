@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
@@ -44,6 +44,7 @@ from wordup.turns import Conversation, Source, Turn, history, new_conversation, 
 # A lost race over a conversation is written again; more writers than this at once on one conversation is no chat.
 RECORD_ATTEMPTS = 20
 STOP_POLL_SECONDS = 1.0
+QUIET_SECONDS = 15.0
 # English is about four bytes a token, code and other scripts about three: the dearer of the two.
 CUT_BYTES_PER_TOKEN = 3
 
@@ -65,7 +66,11 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     model: str
 
 
-Event = Started | Delta | Turn
+class Quiet(msgspec.Struct, frozen=True):
+    """Nothing came for a while; the turn is still running."""
+
+
+Event = Started | Delta | Quiet | Turn
 
 
 class _Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +98,13 @@ class _Running:
         self.answer: list[str] = []
         self.prompt_bytes = 0
         self.scope: asyncio.Timeout | None = None
+
+    async def next(self) -> Event | None:
+        """None ends the turn."""
+        try:
+            return await asyncio.wait_for(self.events.get(), QUIET_SECONDS)
+        except TimeoutError:
+            return Quiet()
 
     def stop(self) -> None:
         self.stopped = True
@@ -125,8 +137,8 @@ class Chat:
         self._clock = clock
         self._running: dict[str, tuple[_Running, asyncio.Task[None]]] = {}
 
-    async def turn(self, user: User, request: TurnRequest, *, key: str | None = None) -> AsyncIterator[Event]:
-        """Started, Deltas, then the whole Turn. Raises RequestError before anything was spent, ProviderError and
+    async def turn(self, user: User, request: TurnRequest, *, key: str | None = None) -> AsyncGenerator[Event]:
+        """Started, Deltas (Quiet between slow ones), then the whole Turn. Raises RequestError before anything was spent, ProviderError and
         StoreError when the turn came to nothing. Closing the iterator ends the provider's call; what had come by
         then is recorded. A `key` that was used for the same request gives the stored turn without a model call."""
         draft = await self._draft(user, request, key)
@@ -141,7 +153,7 @@ class Chat:
         self._running[draft.hold.sk] = (running, task)
         task.add_done_callback(lambda _: self._running.pop(draft.hold.sk, None))
         try:
-            while (event := await running.events.get()) is not None:
+            while (event := await running.next()) is not None:
                 yield event
         finally:
             running.stop()
@@ -301,9 +313,7 @@ class Chat:
             erased, row, past = await asyncio.gather(
                 self._store.get(pk, keys.ERASED),
                 self._store.get(pk, keys.conversation(draft.conversation_id)),
-                history(
-                    self._store, pk, draft.conversation_id, self._settings.history_tokens, before=draft.replaces
-                ),
+                history(self._store, pk, draft.conversation_id, self._settings.history_tokens, before=draft.replaces),
             )
         if erased is not None:
             raise InvalidToken("This account was erased.")

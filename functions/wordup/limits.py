@@ -5,7 +5,7 @@ end of the turn lowers the counter to what was really spent and removes the hold
 once the hold's lease is over, `sweep` gives its amount back, before anybody is refused for lack of money.
 
 The deployment's counter would be one hot row for every user, so an instance reserves on it by blocks and spends a
-block locally; what a block spent stands in its own row at the end of every turn, so a dead instance's spending is known.
+block locally; what a block spent stands in its own row at the end of every turn: a dead instance's spending is known.
 """
 
 import asyncio

@@ -92,9 +92,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, row: Row) -> "Conversation":
-        return cls(
-            id=row.sk.partition(":")[2], version=row.version, expires_at=row.expires_at, **_known(row.data)
-        )
+        return cls(id=row.sk.partition(":")[2], version=row.version, expires_at=row.expires_at, **_known(row.data))
 
     @classmethod
     def of_recent(cls, row: Row) -> "Conversation":

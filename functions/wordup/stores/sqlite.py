@@ -27,7 +27,13 @@ CREATE TABLE IF NOT EXISTS rows (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rows_expiry ON rows (expires_at) WHERE expires_at IS NOT NULL;
 """
-_COLUMNS = "pk, sk, data, counts, expires_at, version, schema_version"
+_SELECT = "SELECT pk, sk, data, counts, expires_at, version, schema_version FROM rows"
+_LIVING = "(expires_at IS NULL OR expires_at > ?)"
+_GET = f"{_SELECT} WHERE pk = ? AND sk = ?"
+_QUERY = f"{_SELECT} WHERE pk = ? AND sk >= ? AND sk < ? AND sk > ? AND {_LIVING} ORDER BY sk LIMIT ?"
+_SCAN = f"{_SELECT} WHERE pk >= ? AND pk < ? AND (pk, sk) > (?, ?) AND {_LIVING} ORDER BY pk, sk LIMIT ?"
+_PUT = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PURGE = "DELETE FROM rows WHERE (pk, sk) IN (SELECT pk, sk FROM rows WHERE expires_at <= ? LIMIT ?)"
 _ABOVE = "\U0010ffff"
 
 
@@ -100,7 +106,7 @@ class SQLiteStore:
             self._connection = None
 
     def _get(self, pk: str, sk: str) -> Row | None:
-        found = self._open().execute(f"SELECT {_COLUMNS} FROM rows WHERE pk = ? AND sk = ?", (pk, sk)).fetchone()
+        found = self._open().execute(_GET, (pk, sk)).fetchone()
         row = _row(found) if found else None
         return row if row and self._lives(row) else None
 
@@ -153,35 +159,25 @@ class SQLiteStore:
 
     def _store(self, connection: sqlite3.Connection, pk: str, sk: str, data: Any, counts: Any, expires_at: Any) -> None:
         values = (pk, sk, _text(data), _text(counts), expires_at, secrets.token_hex(6), SCHEMA_VERSION)
-        connection.execute(f"INSERT OR REPLACE INTO rows ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        connection.execute(_PUT, values)
 
     def _query(self, pk: str, prefix: str, limit: int, cursor: str | None) -> Page:
-        found = self._open().execute(
-            f"SELECT {_COLUMNS} FROM rows WHERE pk = ? AND sk >= ? AND sk < ? AND sk > ?"
-            " AND (expires_at IS NULL OR expires_at > ?) ORDER BY sk LIMIT ?",
-            (pk, prefix, prefix + _ABOVE, cursor or "", self._clock(), limit + 1),
-        )
+        bounds = (pk, prefix, prefix + _ABOVE, cursor or "", self._clock(), limit + 1)
+        found = self._open().execute(_QUERY, bounds)
         rows = [_row(values) for values in found]
         return Page(rows[:limit], rows[limit - 1].sk if len(rows) > limit else None)
 
     def _scan(self, prefix: str, limit: int, cursor: str | None) -> Page:
         after = msgspec.json.decode(cursor, type=tuple[str, str]) if cursor else ("", "")
-        found = self._open().execute(
-            f"SELECT {_COLUMNS} FROM rows WHERE pk >= ? AND pk < ? AND (pk, sk) > (?, ?)"
-            " AND (expires_at IS NULL OR expires_at > ?) ORDER BY pk, sk LIMIT ?",
-            (prefix, prefix + _ABOVE, *after, self._clock(), limit + 1),
-        )
+        bounds = (prefix, prefix + _ABOVE, *after, self._clock(), limit + 1)
+        found = self._open().execute(_SCAN, bounds)
         rows = [_row(values) for values in found]
         more = _text((rows[limit - 1].pk, rows[limit - 1].sk)) if len(rows) > limit else None
         return Page(rows[:limit], more)
 
     def _purge(self, limit: int) -> int:
         with self._transaction() as connection:
-            done = connection.execute(
-                "DELETE FROM rows WHERE (pk, sk) IN (SELECT pk, sk FROM rows WHERE expires_at <= ? LIMIT ?)",
-                (self._clock(), limit),
-            )
-            return done.rowcount
+            return connection.execute(_PURGE, (self._clock(), limit)).rowcount
 
 
 def _differs(row: Row | None, version: str | None) -> bool:

@@ -138,9 +138,10 @@ class Chat:
         self._running: dict[str, tuple[_Running, asyncio.Task[None]]] = {}
 
     async def turn(self, user: User, request: TurnRequest, *, key: str | None = None) -> AsyncGenerator[Event]:
-        """Started, Deltas (Quiet between slow ones), then the whole Turn. Raises RequestError before anything was spent, ProviderError and
-        StoreError when the turn came to nothing. Closing the iterator ends the provider's call; what had come by
-        then is recorded. A `key` that was used for the same request gives the stored turn without a model call."""
+        """Started, Deltas (Quiet between slow ones), then the whole Turn. Raises RequestError before anything was
+        spent, ProviderError and StoreError when the turn came to nothing. Closing the iterator ends the provider's
+        call; what had come by then is recorded. A `key` that was used for the same request gives the stored turn
+        without a model call."""
         draft = await self._draft(user, request, key)
         admitted = await self._admit(draft)
         if isinstance(admitted, Turn):
@@ -193,8 +194,6 @@ class Chat:
         if len(question) > self._settings.message_characters:
             limit = self._settings.message_characters
             raise InvalidField("/message", f"The message is longer than {limit:,} characters.")
-        if any("\ud800" <= c <= "\udfff" for c in question):
-            raise InvalidField("/message", "The message is not valid Unicode: it has an unpaired surrogate.")
         turn_id = ulid()
         conversation_id, continues = conversation_id or ulid(), conversation_id is not None
         now = self._clock()

@@ -43,5 +43,3 @@ def _check(feedback: Feedback) -> None:
         raise InvalidField("/comment", f"A comment has at most {COMMENT_CHARACTERS:,} characters.")
     if len(feedback.reasons) > REASONS or any(len(reason) > REASON_CHARACTERS for reason in feedback.reasons):
         raise InvalidField("/reasons", f"At most {REASONS} reasons of {REASON_CHARACTERS} characters.")
-    if any("\ud800" <= c <= "\udfff" for c in "".join([feedback.comment, *feedback.reasons])):
-        raise InvalidField("/comment", "The text is not valid Unicode: it has an unpaired surrogate.")

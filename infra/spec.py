@@ -142,7 +142,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             description="Names the deployment and everything in it; two names live side by side in one account.",
             pattern="^[a-z][a-z0-9]*(-[a-z0-9]+)*$",
-            min_length=3,
+            min_length=4,
             max_length=20,
         ),
     ] = "wordup"

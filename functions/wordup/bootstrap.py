@@ -4,6 +4,7 @@ The registries name adapters by text, so that only the chosen one, and its vendo
 """
 
 import importlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any, cast
 
 import msgspec
 
+from wordup import logs
 from wordup.auth import Authenticator
 from wordup.chat import Chat
 from wordup.config import Settings
-from wordup.errors import ConfigurationError
+from wordup.errors import ConfigurationError, ModelRetired, UnknownModel
 from wordup.keyring import KeyRing, SecretReader, ring_file
 from wordup.limits import DeploymentBudget, UserLimits
 from wordup.models import Catalogue
@@ -57,16 +59,16 @@ class Bot(msgspec.Struct, frozen=True, kw_only=True):
     close: Callable[[], Any]
 
 
-def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Bot:
-    """Connects nothing. Raises ConfigurationError."""
+def build(settings: Settings, *, store: Store | None = None, clock: Callable[[], float] = time.time) -> Bot:
+    """Connects nothing. `store` takes the place of the one that the settings name. Raises ConfigurationError."""
     if settings.auth == "oidc":
         raise ConfigurationError("WORDUP_AUTH", "Tokens of other issuers are not taken yet.", mend="Use `key`.")
     if settings.auth == "open" and settings.store != "sqlite":
         raise ConfigurationError("WORDUP_AUTH", "`open` is for your own machine alone.", mend="Use `key`.")
-    store = open_store(settings, clock=clock)
+    store = store or open_store(settings, clock=clock)
     secrets = SecretReader(_Adapters())
     catalogue = Catalogue.load(settings.model_prices)
-    catalogue.resolve(settings.model, settings.provider)
+    _check_model(catalogue, settings)
     knowledge = Knowledge(settings.knowledge_dir)
     providers: dict[str, Provider] = {}
 
@@ -96,6 +98,18 @@ def build(settings: Settings, *, clock: Callable[[], float] = time.time) -> Bot:
         clock=clock,
         close=close,
     )
+
+
+def _check_model(catalogue: Catalogue, settings: Settings) -> None:
+    """A model that was shut down since the deployment answers every turn with its successor's name; one that never
+    was is a mistake."""
+    _known(PROVIDERS, settings.provider, "WORDUP_PROVIDER")
+    try:
+        catalogue.resolve(settings.model, settings.provider)
+    except ModelRetired as error:
+        logs.write(logging.ERROR, "model_retired", model=settings.model, successor=error.successor)
+    except UnknownModel as error:
+        raise ConfigurationError("WORDUP_MODEL", error.sentence, mend=error.mend) from None
 
 
 def open_store(settings: Settings, *, clock: Callable[[], float] = time.time) -> Store:
@@ -148,11 +162,15 @@ class _Adapters(Mapping[str, Secrets]):
         return scheme in SECRETS
 
 
-def _load(registry: Mapping[str, str], name: str, setting: str) -> Any:
-    """The class behind a registry's name. Raises ConfigurationError naming the known ones, or the extra to install."""
+def _known(registry: Mapping[str, str], name: str, setting: str) -> str:
     if name not in registry:
         raise ConfigurationError(setting, f"{name!r} is not known.", mend=f"Known: {', '.join(sorted(registry))}.")
-    module, _, attribute = registry[name].partition(":")
+    return registry[name]
+
+
+def _load(registry: Mapping[str, str], name: str, setting: str) -> Any:
+    """The class behind a registry's name. Raises ConfigurationError naming the known ones, or the extra to install."""
+    module, _, attribute = _known(registry, name, setting).partition(":")
     try:
         return cast("Any", getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:

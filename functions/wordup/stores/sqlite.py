@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from wordup.errors import CeilingReached, ConditionFailed, RowTooLarge, StoreUnavailable
-from wordup.stores.base import SCHEMA_VERSION, Add, Delete, Operation, Page, Put, Row
+from wordup.stores.base import SCHEMA_VERSION, Add, Delete, Operation, Page, Put, Row, check
 
 T = TypeVar("T")
-BUSY_SECONDS = 5.0  # how long a write waits for another process's
+BUSY_SECONDS = 5.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
@@ -49,10 +49,14 @@ def _translated() -> Iterator[None]:
 
 
 class SQLiteStore:
-    """`path` is the database file; its folder is made at first use. `clock` gives seconds since the epoch."""
+    """`path` is the database file; its folder is made at first use. `clock` gives seconds since the epoch;
+    `busy_seconds` is how long a write waits for another process's."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
         self._path = path
+        self._busy_seconds = busy_seconds
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
@@ -61,6 +65,7 @@ class SQLiteStore:
         return await self._run(self._get, pk, sk)
 
     async def write(self, pk: str, operations: list[Operation]) -> None:
+        check(operations)
         await self._run(self._write, pk, operations)
 
     async def add(self, pk: str, operation: Add) -> dict[str, int]:
@@ -93,7 +98,7 @@ class SQLiteStore:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreUnavailable(f"The data folder cannot be made: {error.strerror}.") from error
-            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a turn that was answered survives a power cut
             connection.executescript(_SCHEMA)

@@ -1,4 +1,11 @@
+import pytest
 from wordup import ids
+
+
+@pytest.fixture(autouse=True)
+def own_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The made-up times of these tests do not become other tests' past."""
+    monkeypatch.setattr(ids, "_last", 0)
 
 
 def test_ids_increase_within_a_millisecond_and_when_the_clock_steps_back() -> None:

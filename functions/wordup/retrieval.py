@@ -18,20 +18,25 @@ import msgspec
 
 from wordup.errors import ConfigurationError
 from wordup.providers.base import Passage
-from wordup.terms import in_context, terms
+from wordup.terms import CLOUDS, in_context, terms
 
 # In the package the folder lies beside the application, in the repository beside functions/.
 _ROOTS = (Path(__file__).parents[1], Path(__file__).parents[2])
 # What a model gets of one passage is bounded in `prompts`; cut here at a paragraph instead of there in a word.
 PASSAGE_CHARACTERS = 1_800
+_HOLDING = "SELECT rowid FROM passages WHERE passages MATCH ?"
 # The weights of keywords, title and text: a word in a heading says more than one in the text.
 _RANKED = """
-SELECT rowid, id, title, body, url, bm25(passages, 3.0, 4.0, 1.0) AS score
-FROM passages WHERE passages MATCH ? ORDER BY score, rowid
+SELECT rowid, id, title, body, url, bm25(passages, 0.5, 3.0, 1.0) AS score
+FROM passages WHERE passages MATCH ? ORDER BY rowid
 """
-# How much of a question a passage must hold, as the share of its words weighted by their rarity. A word that no
-# passage holds counts as the rarest, so that a question about something else finds nothing.
-FLOOR = 0.34
+# How much of a question a passage must hold, as the share of its words weighted by their rarity; less is enough with
+# a word that is some document's subject, that is in a title or a keyword. A word that no passage holds counts as the
+# rarest, so that a question about something else finds nothing.
+FLOOR = 0.5
+SUBJECT_FLOOR = 0.2
+# For a passage whose title names a cloud, when the question names one.
+SAME_CLOUD, OTHER_CLOUD = 1.5, 0.5
 # Longer text than this is no question; its most frequent words tell what it is about.
 QUERY_TERMS = 40
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
@@ -113,6 +118,7 @@ def _sections(document: str, markdown: str) -> Iterator[Section]:
             taken[slug] += 1
             number = f"-{taken[slug]}" if taken[slug] > 1 else ""
             yield Section(f"{document}#{slug}{number}", full_title, part, source or sources[0], keywords)
+            keywords = ""  # they are the document's: on every section they would tell none from another
 
 
 def _front_matter(markdown: str) -> tuple[dict[str, list[str]], str]:
@@ -186,21 +192,36 @@ def _ranked(index: sqlite3.Connection, words: Counter[str], limit: int) -> list[
     if not size:
         return []
     share: dict[int, float] = {}
-    whole = 0.0
+    whole, floor = 0.0, FLOOR
     for word in words:
-        rows = index.execute("SELECT rowid FROM passages WHERE passages MATCH ?", (_quoted(word),)).fetchall()
+        rows = index.execute(_HOLDING, (_quoted(word),)).fetchall()
         rarity = math.log(1 + (size - len(rows) + 0.5) / (len(rows) + 0.5))
         whole += rarity
         for (row,) in rows:
             share[row] = share.get(row, 0.0) + rarity
-    relevant = {row for row, held in share.items() if held >= FLOOR * whole}
+        if index.execute(_HOLDING, (f"{{keywords title}} : {_quoted(word)}",)).fetchone():
+            floor = SUBJECT_FLOOR
+    relevant = {row for row, held in share.items() if held >= floor * whole}
     # A word that the query repeats stands twice in it, and so weighs twice.
     query = " OR ".join(_quoted(word) for word, times in words.items() for _ in range(min(times, 2)))
-    hits: list[Passage] = []
-    for row, passage_id, title, body, url, score in index.execute(_RANKED, (query,)):
-        if row in relevant and len(hits) < limit:
-            hits.append(Passage(id=passage_id, title=title, text=body, url=url, score=-score))
-    return hits
+    clouds = {CLOUDS[word] for word in words if word in CLOUDS}
+    hits = [
+        Passage(id=passage_id, title=title, text=body, url=url, score=-score * _of_cloud(title, clouds))
+        for row, passage_id, title, body, url, score in index.execute(_RANKED, (query,))
+        if row in relevant
+    ]
+    return sorted(hits, key=lambda hit: -hit.score)[:limit]
+
+
+def _of_cloud(title: str, clouds: set[str]) -> float:
+    """What a passage's score is worth for a question that names `clouds`. BM25 cannot tell: most passages hold the
+    clouds' names, which makes them worthless to it."""
+    named = {CLOUDS[word] for word in terms(title) if word in CLOUDS}
+    if not clouds or not named:
+        return 1.0
+    if named <= clouds:
+        return SAME_CLOUD
+    return 1.0 if named & clouds else OTHER_CLOUD
 
 
 def _quoted(word: str) -> str:

@@ -16,21 +16,26 @@ _STOP_WORDS = """
     very want wants was way ways we well were what when where whether which while who whom whose why will with
     without word words work works would yet you your yours explain describe difference different differ compare
     versus vs better between example examples simple quick quickly question answer
+    long longest large largest big biggest max maximum maximal highest tell old bot service services
 """
 SMALL_TALK = frozenset(_SMALL_TALK.split())
 STOP_WORDS = SMALL_TALK | frozenset(_STOP_WORDS.split())
 
-# Names that pick a cloud: a follow-up that has its own drops those of the question before it.
-CLOUDS = {
-    "aws": "aws",
-    "amazon": "aws",
-    "azure": "azure",
-    "microsoft": "azure",
-    "gcp": "gcp",
-    "google": "gcp",
+# Said in place of the knowledge's own word.
+_ALIASES = {
+    "gcp": "google",
+    "equivalent": "counterpart",
+    "equivalents": "counterpart",
+    "alternative": "counterpart",
+    "alternatives": "counterpart",
 }
 
-_WORD = re.compile(r"\w+(?:[.+#]\w+)*[+#]*")
+# Names that pick a cloud: a follow-up that has its own drops those of the question before it.
+CLOUDS = {"aws": "aws", "amazon": "aws", "azure": "azure", "microsoft": "azure", "google": "google"}
+
+# As the index cuts words: an underscore ends one.
+_WORD = re.compile(r"[^\W_]+(?:[.+#][^\W_]+)*[+#]*")
+_NAME = re.compile(r"(?<!^)(?<![.?!]\s)\b(\w*[A-Z]\w*)")
 # What stands for something said before.
 _REFERENCE = re.compile(
     r"^\W*(and|or|but|so|then|what about|how about|same)\b|\b(it|its|that|they|them|those|these|there|the same)\b",
@@ -43,7 +48,8 @@ _FEW_WORDS_POINTING_BACK = 4
 
 def terms(text: str) -> list[str]:
     """The words of a text in lower case, stop words left out, in order, repeated where the text repeats them."""
-    return [word for word in (found.lower() for found in _WORD.findall(text)) if word not in STOP_WORDS]
+    words = (found.lower() for found in _WORD.findall(text))
+    return [_ALIASES.get(word, word) for word in words if word not in STOP_WORDS]
 
 
 def is_small_talk(message: str) -> bool:
@@ -52,16 +58,21 @@ def is_small_talk(message: str) -> bool:
 
 
 def in_context(message: str, previous: str) -> str:
-    """A message that cannot be understood alone, with the words of the question before it: "And on Azure?" after a
-    question about AWS Lambda asks for Lambda's counterpart, so the earlier cloud's name goes. Any other stays as it
-    is. The message comes twice, since its words weigh more."""
+    """A message that cannot be understood alone, with the words of the question before it; any other stays as it is.
+    "And on Azure?" asks the question before it of another cloud, so the first cloud's names go. The message comes
+    twice, since its words weigh more."""
     own = terms(message)
     if not previous or is_small_talk(message):
         return message
     if len(own) > (_FEW_WORDS_POINTING_BACK if _REFERENCE.search(message) else _FEW_WORDS):
         return message
+    earlier = terms(previous)
     if any(word in CLOUDS for word in own):
-        earlier = [word for word in terms(previous) if word not in CLOUDS]
-    else:
-        earlier = terms(previous)
+        earlier = _without_names(previous) or [word for word in earlier if word not in CLOUDS]
     return " ".join([message, message, *earlier])
+
+
+def _without_names(question: str) -> list[str]:
+    """The terms but for the clouds and whatever has a capital letter within the sentence: a product's name."""
+    named = {name.lower() for name in _NAME.findall(question)}
+    return [word for word in terms(question) if word not in CLOUDS and word not in named]

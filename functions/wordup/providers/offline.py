@@ -4,8 +4,11 @@ Its answers are composed, not generated: the sentences of the passages that shar
 same request gives the same answer. Tokens are counted as a quarter of the bytes, rounded up.
 """
 
+import math
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
+from itertools import pairwise
 
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, Passage
 from wordup.terms import in_context, terms
@@ -13,8 +16,8 @@ from wordup.terms import in_context, terms
 BYTES_PER_TOKEN = 4
 # About a line's worth: small enough that a reader sees the answer grow.
 DELTA_CHARACTERS = 48
-SENTENCES = (6, 3)  # from the best passage, and from each of the others
-# A passage that is this much weaker than the best one is not quoted.
+PIECES = 4  # of one passage
+# A piece is quoted when it holds this share of what the best piece holds of the question.
 QUOTED_SHARE = 0.5
 
 _BADGE = "*I am running offline, without a language model.*"
@@ -35,6 +38,10 @@ _MEMORY = re.compile(
     re.IGNORECASE,
 )
 _FENCE = "```"
+_ITEM = re.compile(r"\s*([-*]|\d+\.)\s")
+_APART = re.compile(rf"{_FENCE}|{_ITEM.pattern}")
+# Code answers only who asks for it.
+_CODE = re.compile(r"\b(code|script|snippet|command|cli|example|write|python|how (do|can|would|to))\b", re.IGNORECASE)
 
 
 class OfflineProvider:
@@ -57,7 +64,7 @@ def _answer(request: CompletionRequest) -> str:
     if _MEMORY.search(question):
         return _recalled(question, earlier)
     if request.passages:
-        return _quoted(in_context(question, earlier[-1] if earlier else ""), request.passages)
+        return _quoted(question, in_context(question, earlier[-1] if earlier else ""), request.passages)
     return _NOTHING if terms(question) else _GREETING
 
 
@@ -71,36 +78,67 @@ def _recalled(question: str, earlier: list[str]) -> str:
     return f"{_BADGE} Before this you asked: “{earlier[-1]}”"
 
 
-def _quoted(query: str, passages: list[Passage]) -> str:
-    parts = [f"{_BADGE} This is quoted from my built-in knowledge:"]
-    for number, passage in enumerate(passages, 1):
-        if number > 1 and passage.score < QUOTED_SHARE * passages[0].score:
-            continue
-        quote = "\n".join(_best_lines(passage.text, terms(query), SENTENCES[min(number, len(SENTENCES)) - 1]))
-        source = f"\n\n<{passage.url}>" if passage.url else ""
-        parts.append(f"**{passage.title}** [{number}]\n\n{quote}{source}")
-    return "\n\n".join(parts)
+def _quoted(question: str, query: str, passages: list[Passage]) -> str:
+    """The pieces of the passages that hold most of the query, those of the passage with the best one first."""
+    pieces = [list(_pieces(passage.text)) for passage in passages]
+    if not _CODE.search(question):
+        pieces = [[piece for piece in whole if not piece.startswith(_FENCE)] or whole for whole in pieces]
+    # The titles are scored as one more row of pieces, so that among passages with like pieces the subject decides.
+    *scores, of_titles = _scores(query, [*pieces, [passage.title for passage in passages]])
+    floor = max((score for of_passage in scores for score in of_passage), default=0) * QUOTED_SHARE
+    parts: list[str] = []
+    for n in sorted(range(len(passages)), key=lambda n: -max(scores[n], default=0) - of_titles[n]):
+        ranked = sorted(range(len(pieces[n])), key=lambda m: -scores[n][m])
+        chosen = {m for m in ranked[:PIECES] if scores[n][m] >= floor}
+        if chosen and not parts:  # what a sentence begins often goes on in the next
+            following = range(ranked[0], min(ranked[0] + PIECES - len(chosen), len(ranked)))
+            chosen |= {m for m in following if not _APART.match(pieces[n][m])}
+        quote = [pieces[n][m] for m in sorted(chosen)]
+        if quote:
+            url = f"\n\n<{passages[n].url}>" if passages[n].url else ""
+            parts.append(f"**{passages[n].title}** [{n + 1}]\n\n{_joined(quote)}{url}")
+    return "\n\n".join([f"{_BADGE} This is quoted from my built-in knowledge:", *parts])
 
 
-def _best_lines(text: str, words: list[str], count: int) -> list[str]:
-    """The pieces of a passage that share most words with the question, in the passage's order."""
-    wanted = {_stem(word) for word in words}
-    pieces = list(_pieces(text))
-    scores = [len(wanted & {_stem(word) for word in terms(piece)}) for piece in pieces]
-    # Stable: of equals, the earlier piece; the first one says what the passage is about.
-    best = sorted(range(len(pieces)), key=lambda n: -scores[n])[:count]
-    return [pieces[n] for n in sorted(best)]
+def _scores(query: str, pieces: list[list[str]]) -> list[list[float]]:
+    """How much of the query each piece holds: its words, the rarer among the pieces the weightier."""
+    wanted = {_stem(word) for word in terms(query)}
+    held = [[wanted & {_stem(word) for word in terms(piece)} for piece in of_passage] for of_passage in pieces]
+    count = Counter(word for of_passage in held for words in of_passage for word in words)
+    total = sum(map(len, pieces))
+    return [[sum(math.log(1 + total / count[word]) for word in words) for words in of_passage] for of_passage in held]
+
+
+def _joined(pieces: list[str]) -> str:
+    """Sentences run on; list items and code blocks stand apart."""
+    text = pieces[0]
+    for before, piece in pairwise(pieces):
+        if piece.startswith(_FENCE) or before.startswith(_FENCE):
+            text += "\n\n" + piece
+        else:
+            text += ("\n" if _ITEM.match(piece) or _ITEM.match(before) else " ") + piece
+    return text
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Sentences, list items, whole tables and whole code blocks."""
+    """Sentences, list items, table rows and whole code blocks."""
     for block in _blocks(text):
-        if block.startswith((_FENCE, "|")):
-            yield f"\n{block}\n"
-        elif re.match(r"\s*([-*]|\d+\.)\s", block):
+        if block.startswith(_FENCE):
+            yield block
+        elif block.startswith("|"):
+            yield from _rows(block)
+        elif _ITEM.match(block):
             yield from re.split(r"\n(?=\s*(?:[-*]|\d+\.)\s)", block)
         else:
             yield from re.split(r"(?<=[.!?])\s+(?=[A-Z0-9`*\"])", " ".join(block.split()))
+
+
+def _rows(table: str) -> Iterator[str]:
+    """The rows of a Markdown table as list items that name their columns."""
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()]
+    header = rows[0]
+    for first, *others in rows[2:]:
+        yield f"- {first}: " + "; ".join(f"{name}: {cell}" for name, cell in zip(header[1:], others, strict=False))
 
 
 def _blocks(text: str) -> Iterator[str]:

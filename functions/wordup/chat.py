@@ -35,7 +35,7 @@ from wordup.idempotency import KEY_CHARACTERS, Claim, Finished, twin
 from wordup.ids import is_ulid, ulid
 from wordup.limits import DeploymentBudget, Share, Usage, UserLimits
 from wordup.models import Catalogue, Model
-from wordup.prompts import messages, prompt_bytes_bound
+from wordup.prompts import messages, prompt_bound
 from wordup.providers.base import CompletionRequest, Delta, Finish, Passage, Provider
 from wordup.retrieval import Knowledge, contextual_query
 from wordup.stores.base import Add, Operation, Row, Store
@@ -207,7 +207,7 @@ class Chat:
                 lease=int(now) + self._settings.lease_seconds,
             )
         worst = self._catalogue.worst_case(
-            model, prompt_bytes_bound(question, self._settings.history_tokens), self._settings.answer_tokens
+            model, prompt_bound(question, self._settings.history_tokens), self._settings.answer_tokens
         )
         timeout = self._settings.stream_timeout_seconds if request.stream else self._settings.provider_timeout_seconds
         return _Draft(
@@ -328,6 +328,7 @@ class Chat:
             max_tokens=self._settings.answer_tokens,
             timeout=draft.timeout,
             passages=passages,
+            reasoning_effort=draft.model.reasoning_effort,
         )
         running.prompt_bytes = sum(len(message.content.encode()) for message in request.messages)
         finish: Finish | None = None
@@ -349,9 +350,14 @@ class Chat:
         return finish or _estimate(running)
 
     def _usage(self, model: Model, finish: Finish) -> Usage:
-        tokens = (finish.input_tokens, finish.output_tokens)
-        micros = self._catalogue.cost(model, *tokens, finish.cached_input_tokens)
-        return Usage(micros=micros, input_tokens=tokens[0], output_tokens=tokens[1])
+        micros = self._catalogue.cost(
+            model,
+            finish.input_tokens,
+            finish.output_tokens,
+            finish.cached_input_tokens,
+            finish.cache_write_input_tokens,
+        )
+        return Usage(micros=micros, input_tokens=finish.input_tokens, output_tokens=finish.output_tokens)
 
     async def _give_back(self, draft: _Draft, share: Share | None, usage: Usage | None) -> None:
         if share is not None:

@@ -1,7 +1,7 @@
 """What the model is told. The system message and the history come first and stay the same from turn to turn, so that
 providers' prompt caches hit; the passages, which change, come just before the question."""
 
-from wordup.providers.base import Message, Passage
+from wordup.providers.base import Message, Passage, input_token_bound
 from wordup.turns import BYTES_PER_TOKEN, HISTORY_TURNS, Turn
 
 SYSTEM = """\
@@ -13,8 +13,6 @@ not know. For anything that has nothing to do with computing, say kindly that it
 
 PASSAGES = 3
 PASSAGE_BYTES = 2_400
-# Providers add a few tokens of framing to each message; eight bytes' worth is above every published count.
-FRAME_BYTES = 8
 _INTRODUCTION = "Passages from the knowledge base:\n"
 
 
@@ -32,12 +30,11 @@ def messages(past: list[Turn], passages: list[Passage], question: str) -> list[M
     return said
 
 
-def prompt_bytes_bound(question: str, history_tokens: int) -> int:
-    """The most bytes that `messages` can come to: as no tokenizer makes more than one token of a byte, also a bound
-    of the input tokens."""
-    fixed = len(SYSTEM.encode()) + len(_INTRODUCTION) + PASSAGES * PASSAGE_BYTES
-    frames = FRAME_BYTES * (2 * HISTORY_TURNS + 3)
-    return fixed + frames + history_tokens * BYTES_PER_TOKEN + len(question.encode())
+def prompt_bound(question: str, history_tokens: int) -> int:
+    """The most tokens that `messages` can come to, before the history is known."""
+    longest = [Message("system", SYSTEM), Message("system", _INTRODUCTION), Message("user", question)]
+    frames = [Message("user", "")] * (2 * HISTORY_TURNS)
+    return input_token_bound(longest + frames) + PASSAGES * PASSAGE_BYTES + history_tokens * BYTES_PER_TOKEN
 
 
 def _quoted(number: int, passage: Passage) -> str:

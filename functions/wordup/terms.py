@@ -48,13 +48,13 @@ _FEW_WORDS_POINTING_BACK = 4
 
 def terms(text: str) -> list[str]:
     """The words of a text in lower case, stop words left out, in order, repeated where the text repeats them."""
-    words = (found.lower() for found in _WORD.findall(text))
+    words: list[str] = _WORD.findall(text.lower())
     return [_ALIASES.get(word, word) for word in words if word not in STOP_WORDS]
 
 
 def is_small_talk(message: str) -> bool:
-    words = [found.lower() for found in _WORD.findall(message)]
-    return any(word in SMALL_TALK for word in words) and not terms(message)
+    words: list[str] = _WORD.findall(message.lower())
+    return not terms(message) and any(word in SMALL_TALK for word in words)
 
 
 def in_context(message: str, previous: str) -> str:

@@ -8,7 +8,7 @@ the statuses that a server gives instead of working.
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -163,7 +163,7 @@ class OpenAIProvider:
 
 
 @contextmanager
-def vendor_errors(*, streaming: bool = False) -> Iterator[None]:
+def vendor_errors(*, streaming: bool = False) -> Generator[None]:
     """Turns what the openai package raises into our errors. `streaming`: the answer had begun."""
     from openai import APIConnectionError, OpenAIError
 

@@ -128,7 +128,7 @@ def _provider(name: str, settings: Settings, secrets: SecretReader) -> Provider:
     async def key() -> str:
         if settings.provider_key_ref:
             return await secrets.read(settings.provider_key_ref)
-        return settings.openai_api_key
+        return settings.openai_api_key or "none"  # a local server asks for no key, its client does
 
     return adapter(key, settings.openai_base_url)
 

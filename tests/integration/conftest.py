@@ -23,5 +23,3 @@ def caller(url: str) -> Caller:
 def home(tmp_path: Path) -> Path:
     """An empty data folder."""
     return tmp_path / "home"
-
-

@@ -48,8 +48,9 @@ sys.addaudithook(guard)
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None]:
     """Fails the test although a library may have swallowed the error as one of the network's many."""
-    yield
-    if attempts:
-        told = "\n".join(attempts)
+    try:
+        yield
+        if attempts:
+            pytest.fail("\n".join(attempts), pytrace=False)
+    finally:
         attempts.clear()
-        pytest.fail(told, pytrace=False)

@@ -1,6 +1,7 @@
 """The catalogue: what a model costs, when it dies, and that its data are those of their sources."""
 
 import re
+import tomllib
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from genai_prices.types import ModelPrice, TieredPrices
 from openai.types.shared import chat_model
 
 from wordup.errors import ConfigurationError, ModelRetired, UnknownModel
+from wordup.models import CATALOGUE as MODELS
 from wordup.models import MILLION, Catalogue, Model, Price
 
 TODAY = date(2026, 11, 21)
@@ -180,3 +182,22 @@ def test_shutdown_is_that_of_the_openai_package(listed: Model) -> None:
     announced = {name: date.fromisoformat(day) for names, day in NOTES for name in re.findall(r'"([^"]+)"', names)}
     assert "gpt-4o" in announced  # the notes were found
     assert listed.shutdown == announced.get(listed.name)
+
+
+def test_documentation_lists_every_model_with_its_price_and_end() -> None:
+    documented = (Path(__file__).parents[2] / "docs/models.md").read_text(encoding="utf-8")
+    for model_id in tomllib.loads(MODELS.read_text(encoding="utf-8"))["models"]:
+        listed = next(each for each in CATALOGUE if each.id == model_id)
+        (row,) = re.findall(rf"^\| `{re.escape(model_id)}` \|(.*)\|$", documented, re.MULTILINE)
+        cells = [cell.strip().strip("`") for cell in row.split("|")]
+        end = [str(listed.shutdown or ""), listed.successor or ""]
+        if listed.prices:
+            price = CATALOGUE.price(listed)
+            assert [Decimal(cell) * MILLION if cell else None for cell in cells[:3]] == [
+                price.input,
+                price.cached_input,
+                price.output,
+            ]
+            assert cells[3:] == end
+        else:
+            assert cells == end

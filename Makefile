@@ -1,6 +1,6 @@
 # What each verb does: make help. Options: TO=local|aws|gcp|azure PROFILE=dev|production NAME=...
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy destroy serve test check fmt bench docs clean lock
+.PHONY: help setup deploy destroy serve test check fmt bench clean lock
 
 SET_UP = @python3 infra/toolchain.py
 BIN = .venv/bin

@@ -67,31 +67,31 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class Knowledge:
-    """The passages of a folder; empty: the one that ships. Reads nothing before the first search."""
+    """The passages of a folder; empty: the one that ships. Reads no file before the first search. Raises
+    ConfigurationError when there is no such folder."""
 
     def __init__(self, folder: str = "") -> None:
-        self._folder = folder
+        self._folder = _existing([Path(folder)] if folder else [root / "knowledge" for root in _ROOTS])
         self._lock = threading.Lock()
         self._index: sqlite3.Connection | None = None
 
     def search(self, query: str, *, limit: int = 3) -> list[Passage]:
-        """The passages that answer the query, the best first; none when it is about something else. Raises
-        ConfigurationError when there is no folder of Markdown."""
+        """The passages that answer the query, the best first; none when it is about something else."""
         words = Counter(dict(Counter(terms(query)).most_common(QUERY_TERMS)))
         if not words:
             return []
         with self._lock:
-            index = self._index = self._index or _build(self._directory())
+            index = self._index = self._index or _build(self._folder)
             return _ranked(index, words, limit)
 
-    def _directory(self) -> Path:
-        candidates = [Path(self._folder)] if self._folder else [root / "knowledge" for root in _ROOTS]
-        for folder in candidates:
-            if folder.is_dir():
-                return folder
-        raise ConfigurationError(
-            "WORDUP_KNOWLEDGE_DIR", f"There is no folder {candidates[0]}.", mend="Name a folder of Markdown files."
-        )
+
+def _existing(candidates: list[Path]) -> Path:
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise ConfigurationError(
+        "WORDUP_KNOWLEDGE_DIR", f"There is no folder {candidates[0]}.", mend="Name a folder of Markdown files."
+    )
 
 
 def sections(folder: Path) -> Iterator[Section]:

@@ -16,7 +16,7 @@ _STOP_WORDS = """
     very want wants was way ways we well were what when where whether which while who whom whose why will with
     without word words work works would yet you your yours explain describe difference different differ compare
     versus vs better between example examples simple quick quickly question answer
-    long longest large largest big biggest max maximum maximal highest tell old bot service services
+    long longest large largest big biggest max maximum maximal highest tell old bot service services ask asked
 """
 SMALL_TALK = frozenset(_SMALL_TALK.split())
 STOP_WORDS = SMALL_TALK | frozenset(_STOP_WORDS.split())
@@ -38,12 +38,17 @@ _WORD = re.compile(r"[^\W_]+(?:[.+#][^\W_]+)*[+#]*")
 _NAME = re.compile(r"(?<!^)(?<![.?!]\s)\b(\w*[A-Z]\w*)")
 # What stands for something said before.
 _REFERENCE = re.compile(
-    r"^\W*(and|or|but|so|then|what about|how about|same)\b|\b(it|its|that|they|them|those|these|there|the same)\b",
+    r"^\W*(and|or|but|so|then|what about|how about|same)\b"
+    r"|\b(it|its|that|they|them|those|these|the same)\b|\bthere\W*$",
     re.IGNORECASE,
 )
-# A question of so few words needs the one before it; with something that points back, also one of a few more.
-_FEW_WORDS = 2
-_FEW_WORDS_POINTING_BACK = 4
+_QUESTION = re.compile(
+    r"^\W*(what|who|which|how|why|when|where|is|are|can|could|does|do|should|explain|describe|compare|list|show)\b",
+    re.IGNORECASE,
+)
+# A message of more words than these says by itself what it is about, though it points back.
+_POINTING_BACK = 4
+_BARE_WORDS = 2
 
 
 def terms(text: str) -> list[str]:
@@ -62,14 +67,18 @@ def in_context(message: str, previous: str) -> str:
     "And on Azure?" asks the question before it of another cloud, so the first cloud's names go. The message comes
     twice, since its words weigh more."""
     own = terms(message)
-    if not previous or is_small_talk(message):
-        return message
-    if len(own) > (_FEW_WORDS_POINTING_BACK if _REFERENCE.search(message) else _FEW_WORDS):
+    if not previous or is_small_talk(message) or not _needs_context(message, len(own)):
         return message
     earlier = terms(previous)
     if any(word in CLOUDS for word in own):
         earlier = _without_names(previous) or [word for word in earlier if word not in CLOUDS]
     return " ".join([message, message, *earlier])
+
+
+def _needs_context(message: str, words: int) -> bool:
+    if _REFERENCE.search(message):
+        return words <= _POINTING_BACK
+    return words == 0 or (words <= _BARE_WORDS and not _QUESTION.match(message))
 
 
 def _without_names(question: str) -> list[str]:

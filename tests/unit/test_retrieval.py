@@ -146,13 +146,22 @@ def turns(*questions: str) -> list[Asked]:
         ("What is the size limit of an item in DynamoDB?", "and in azure?", "nosql-databases#azure-cosmos-db"),
         ("What is DynamoDB?", "How does it expire items?", "nosql-databases#amazon-dynamodb-expiry-streams-backup"),
         ("How do I rotate a secret?", "And on Google Cloud?", "secrets#google-secret-manager"),
+        ("How do I rotate a secret?", "azure?", "secrets#azure-key-vault"),
+        (
+            "What is a NAT gateway?",
+            "How much does it cost?",
+            "networking#nat-gateways-leaving-without-a-public-address",
+        ),
     ],
 )
 def test_follow_up_is_searched_with_the_question_before_it(before: str, message: str, passage: str) -> None:
     assert passage in found(contextual_query(message, turns("What is a VPC?", before)))
 
 
-@pytest.mark.parametrize("message", ["thanks!", "What does a NAT gateway cost in a month on AWS?"])
+@pytest.mark.parametrize(
+    "message",
+    ["thanks!", "What is DynamoDB?", "Is there a queue on Azure?", "What does a NAT gateway cost in a month on AWS?"],
+)
 def test_message_that_stands_alone_is_searched_alone(message: str) -> None:
     assert contextual_query(message, turns("How long can a Lambda function run?")) == message
 
@@ -174,7 +183,7 @@ def test_folder_of_the_operator_takes_the_place_of_the_shipped_one(tmp_path: Pat
 
 def test_missing_folder_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Knowledge(str(tmp_path / "nowhere")).search("lambda")
+        Knowledge(str(tmp_path / "nowhere"))
     assert caught.value.setting == "WORDUP_KNOWLEDGE_DIR"
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import anyio
-from wordup.auth import issue_key, revoke_keys
-from wordup.bootstrap import open_store
 
 from tests.serving import Caller, served, settings
+from wordup.auth import issue_key, revoke_keys
+from wordup.bootstrap import open_store
 
 QUESTION = "What does S3 store?"
 
@@ -29,7 +29,9 @@ def test_follow_up_joins_the_conversation(caller: Caller) -> None:
 def test_streamed_answer_equals_the_stored_one(caller: Caller) -> None:
     events = caller.events(QUESTION)
     names = [name for name, _ in events]
-    assert names[0] == "start" and names[-1] == "done" and set(names[1:-1]) == {"delta"}
+    assert names[0] == "start"
+    assert names[-1] == "done"
+    assert set(names[1:-1]) == {"delta"}
     assert "".join(data["text"] for name, data in events if name == "delta") == events[-1][1]["message"]
     assert events[0][1]["message_id"] == events[-1][1]["message_id"]
     read = caller.http.get(f"/v1/conversations/{events[-1][1]['conversation_id']}").json()
@@ -182,7 +184,8 @@ def test_access_keys_are_personal_hashed_and_revocable(home: Path) -> None:
         returning = Caller(url, anyio.run(_issue, home, "ada"))
         assert len(returning.http.get("/v1/conversations").json()["conversations"]) == 1
         renewed = first.http.post("/v1/sessions", json={})
-        assert renewed.status_code == 201 and renewed.json()["user_id"] == "ada"
+        assert renewed.status_code == 201
+        assert renewed.json()["user_id"] == "ada"
         assert anyio.run(_revoke, home, "ada") == 2
         assert first.http.post("/v1/sessions", json={}).json()["code"] == "wrong_access_key"
         again = first.http.post("/v1/sessions", json={}, headers={"x-api-key": key})
@@ -198,12 +201,14 @@ def test_erased_user_leaves_nothing_and_writes_nothing(home: Path) -> None:
         for n in range(25):
             caller.ask(f"S3 question {n}")
         exported = caller.http.get("/v1/me/export").json()
-        assert len(exported["conversations"]) == 25 and exported["user_id"] == "ada"
+        assert len(exported["conversations"]) == 25
+        assert exported["user_id"] == "ada"
         assert caller.http.delete("/v1/me").status_code == 204
         assert caller.ask(QUESTION).json()["code"] == "invalid_token"
         assert caller.http.post("/v1/sessions", json={}, headers={"x-api-key": key}).status_code == 403
         emptied = caller.http.get("/v1/me/export").json()
-        assert emptied["conversations"] == [] and emptied["usage"]["today"]["requests"] == 0
+        assert emptied["conversations"] == []
+        assert emptied["usage"]["today"]["requests"] == 0
         assert len(other.http.get("/v1/conversations").json()["conversations"]) == 1
         comeback = Caller(url, anyio.run(_issue, home, "ada"))
         assert comeback.ask(QUESTION).status_code == 200

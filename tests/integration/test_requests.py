@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx2
 import jwt
 import pytest
-from wordup.ids import ulid
 
 from tests.serving import KEY, Caller, served, settings
+from wordup.ids import ulid
 
 MESSAGE = "What does S3 store?"
 
@@ -20,7 +20,8 @@ def refused(response: httpx2.Response) -> tuple[int, str]:
     assert response.headers["content-type"] == "application/problem+json"
     assert problem["status"] == response.status_code
     assert problem["request_id"] == response.headers["x-request-id"]
-    assert problem["detail"] and problem["mend"]
+    assert problem["detail"]
+    assert problem["mend"]
     return response.status_code, problem["code"]
 
 

@@ -123,21 +123,24 @@ def test_caller_who_leaves_a_buffered_answer_ends_the_call(home: Path) -> None:
 def test_stop_ends_an_answer_that_streams_elsewhere(home: Path) -> None:
     """Two processes' worth of bots over one database: the stop reaches the other one through the store."""
     reply = Reply(endless=True, delay=0.02)
-    with ProviderServer(reply) as provider, served(openai(home, provider)) as url:
-        with served(openai(home, provider)) as other:
-            caller, elsewhere = Caller(url), Caller(other)
-            received: list[tuple[str, Any]] = []
-            streaming = threading.Thread(target=lambda: received.extend(caller.events("hello")))
-            streaming.start()
-            provider.wait_for(lambda server: bool(server.calls))
-            _until(lambda: usage(caller)["reserved_usd"] != "0")
-            turn_id = _running_turn(home)
-            assert elsewhere.http.post(f"/v1/turns/{turn_id}/stop").status_code == 204
-            streaming.join(10)
-            assert received[-1][0] == "done"
-            assert received[-1][1]["finish_reason"] == "stopped"
-            provider.wait_for(lambda server: server.disconnects == 1)
-            assert elsewhere.http.post(f"/v1/turns/{turn_id}/stop").status_code == 404
+    with (
+        ProviderServer(reply) as provider,
+        served(openai(home, provider)) as url,
+        served(openai(home, provider)) as other,
+    ):
+        caller, elsewhere = Caller(url), Caller(other)
+        received: list[tuple[str, Any]] = []
+        streaming = threading.Thread(target=lambda: received.extend(caller.events("hello")))
+        streaming.start()
+        provider.wait_for(lambda server: bool(server.calls))
+        _until(lambda: usage(caller)["reserved_usd"] != "0")
+        turn_id = _running_turn(home)
+        assert elsewhere.http.post(f"/v1/turns/{turn_id}/stop").status_code == 204
+        streaming.join(10)
+        assert received[-1][0] == "done"
+        assert received[-1][1]["finish_reason"] == "stopped"
+        provider.wait_for(lambda server: server.disconnects == 1)
+        assert elsewhere.http.post(f"/v1/turns/{turn_id}/stop").status_code == 404
 
 
 def _running_turn(home: Path) -> str:

@@ -14,10 +14,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 # Its own environment, because it pins botocore; Lambdas run on this interpreter and import what it has.
 PYTHON = Path(__file__).parents[2] / ".tools" / "ministack" / "bin" / "python"
@@ -140,9 +141,9 @@ def stop(folder: Path, *, timeout: float = 30.0) -> bool:
 
 
 @contextlib.contextmanager
-def started(folder: Path, **options: object) -> Iterator[MiniStack]:
+def started(folder: Path, **options: Any) -> Generator[MiniStack]:
     """`start`, and `stop` at the end of the block."""
-    ministack = start(folder, **options)  # type: ignore[arg-type]
+    ministack = start(folder, **options)
     try:
         yield ministack
     finally:

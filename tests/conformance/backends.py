@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import Any, Protocol
 from unittest.mock import patch
 
-from tests.emulators import AWS_ENVIRONMENT, Emulators, Starter, create_dynamodb_table, ministack_server, moto_server
+from infra.local import azurite, firestore
+from tests.emulators import (
+    AWS_ENVIRONMENT,
+    Emulators,
+    Starter,
+    azurite_server,
+    create_azure_table,
+    create_dynamodb_table,
+    google_firestore_server,
+    ministack_server,
+    moto_server,
+    node_firestore_server,
+)
+from tests.grpc_proxy import GrpcProxy
 from tests.proxy import Answer, Proxy
 from wordup.stores.base import Store
 from wordup.stores.retry import Retry
@@ -71,7 +84,7 @@ async def sqlite_file(adapter: type[Any], emulators: Emulators, folder: Path) ->
         """SQLite waits by itself; a test that brings its own Retry does not want to wait long."""
         return adapter(path, clock=clock, busy_seconds=0.2 if retry else 5.0)
 
-    yield Database(open_file, throttled)
+    yield Database(open_file, throttled, {"WORDUP_DATA_DIR": str(folder)})
 
 
 def dynamodb_on(server: Starter) -> Callable[[type[Any], Emulators, Path], AbstractAsyncContextManager[Database]]:
@@ -100,8 +113,46 @@ def dynamodb_on(server: Starter) -> Callable[[type[Any], Emulators, Path], Abstr
     return database
 
 
+def firestore_on(server: Starter) -> Callable[[type[Any], Emulators, Path], AbstractAsyncContextManager[Database]]:
+    @asynccontextmanager
+    async def database(adapter: type[Any], emulators: Emulators, folder: Path) -> AsyncGenerator[Database]:
+        name = f"wordup-{os.getpid()}-{time.monotonic_ns()}"
+        with GrpcProxy(emulators.url(server)) as proxy, patch.dict(os.environ, FIRESTORE_EMULATOR_HOST=proxy.address):
+            yield Database(
+                lambda *, clock=time.time, retry=None: adapter(name, "wordup", clock=clock, retry=retry),
+                proxy.throttling,
+                {
+                    "FIRESTORE_EMULATOR_HOST": proxy.address,
+                    "WORDUP_STORE": "firestore",
+                    "WORDUP_TABLE": name,
+                    "WORDUP_STORE_ENDPOINT": "wordup",
+                },
+            )
+
+    return database
+
+
+@asynccontextmanager
+async def azurite_table(adapter: type[Any], emulators: Emulators, folder: Path) -> AsyncGenerator[Database]:
+    body = b'{"odata.error":{"code":"ServerBusy","message":{"lang":"en-US","value":"Slow down."}}}'
+    throttling = Answer(503, body, {"Content-Type": "application/json", "x-ms-error-code": "ServerBusy"})
+    table = f"wordup{os.getpid()}{time.monotonic_ns()}"
+    with Proxy(emulators.url(azurite_server)) as proxy:
+        endpoint = f"{proxy.url}/{azurite.ACCOUNT}"
+        await create_azure_table(endpoint, table)
+        yield Database(
+            lambda *, clock=time.time, retry=None: adapter(table, endpoint, clock=clock, retry=retry),
+            lambda times: proxy.answering(throttling, times),
+            {"WORDUP_STORE": "azure_tables", "WORDUP_TABLE": table, "WORDUP_STORE_ENDPOINT": endpoint},
+        )
+
+
 BACKENDS: dict[str, Backend] = {
     "sqlite": Backend("sqlite", sqlite_file),
     "dynamodb-ministack": Backend("dynamodb", dynamodb_on(ministack_server)),
     "dynamodb-moto": Backend("dynamodb", dynamodb_on(moto_server)),
+    "firestore-node": Backend("firestore", firestore_on(node_firestore_server)),
+    "azure_tables-azurite": Backend("azure_tables", azurite_table),
 }
+if firestore.google_jar():  # no registry has it, so only a machine with the gcloud command line's package does
+    BACKENDS["firestore-google"] = Backend("firestore", firestore_on(google_firestore_server))

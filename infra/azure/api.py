@@ -5,6 +5,7 @@ from pulumi_azure_native import authorization, storage, web
 
 from infra.azure import names, roles
 from infra.azure.data import Data
+from infra.azure.grants import grant
 from infra.azure.storage import account
 from infra.spec import DeploymentSpec, environment
 
@@ -136,7 +137,7 @@ class API(pulumi.ComponentResource):
             ("function-host", roles.STORAGE_BLOB_DATA_OWNER, host.id),
             ("function-logs", roles.MONITORING_METRICS_PUBLISHER, self._data.insights.id),
         ):
-            roles.grant(
+            grant(
                 name,
                 self._spec.azure.subscription,
                 role,

@@ -4,6 +4,7 @@ import pulumi
 from pulumi_azure_native import applicationinsights, authorization, keyvault, operationalinsights, resources, storage
 
 from infra.azure import names, roles
+from infra.azure.grants import grant
 from infra.azure.storage import account
 from infra.spec import DeploymentSpec
 
@@ -118,7 +119,7 @@ class Data(pulumi.ComponentResource):
     def _operator(self, operator: pulumi.Input[str], kind: authorization.PrincipalType) -> None:
         """Whoever deploys puts the keys into the vault and the first access key into the table, each as themselves."""
         subscription = self._spec.azure.subscription
-        roles.grant(
+        grant(
             "operator-rows",
             subscription,
             roles.STORAGE_TABLE_DATA_CONTRIBUTOR,
@@ -127,7 +128,7 @@ class Data(pulumi.ComponentResource):
             scope=self.table_scope,
             opts=self._child,
         )
-        roles.grant(
+        grant(
             "operator-secret",
             subscription,
             roles.KEY_VAULT_SECRETS_OFFICER,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pulumi
 import pulumi_gcp as gcp
 
+from infra.gcp import names
 from infra.gcp.data import Data
 from infra.spec import DeploymentSpec, environment
 
@@ -26,7 +27,7 @@ class API(pulumi.ComponentResource):
         account, may_run = self._account(data)
         self.function = gcp.cloudfunctionsv2.Function(
             "function",
-            name=spec.name,
+            name=names.function(spec),
             location=spec.gcp.region,
             build_config=gcp.cloudfunctionsv2.FunctionBuildConfigArgs(
                 runtime=RUNTIME,
@@ -70,7 +71,7 @@ class API(pulumi.ComponentResource):
     def _source(self, package: Path) -> tuple[gcp.storage.Bucket, gcp.storage.BucketObject]:
         bucket = gcp.storage.Bucket(
             "source",
-            name=f"{self._spec.gcp.project}-{self._spec.name}-source",
+            name=names.source_bucket(self._spec),
             location=self._spec.gcp.region,
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",

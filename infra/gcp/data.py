@@ -3,12 +3,9 @@
 import pulumi
 import pulumi_gcp as gcp
 
+from infra.gcp import names
 from infra.spec import DeploymentSpec
 
-# The collection of all rows in the Firestore adapter, and the fields that it never queries by; it does by `key`.
-ROWS = "rows"
-EXPIRY = "expires_at"
-EXEMPT = ("c", "d", "schema_version", "v")
 RULES = """\
 rules_version = '2';
 service cloud.firestore {
@@ -29,7 +26,7 @@ class Data(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self, protect=keep)
         self.database = gcp.firestore.Database(
             "database",
-            name=spec.name,
+            name=names.database(spec),
             location_id=spec.gcp.region,
             type="FIRESTORE_NATIVE",
             delete_protection_state="DELETE_PROTECTION_ENABLED" if keep else "DELETE_PROTECTION_DISABLED",
@@ -44,7 +41,7 @@ class Data(pulumi.ComponentResource):
         self._rules(spec, child)
         self.secret = gcp.secretmanager.Secret(
             "secret",
-            secret_id=spec.name,
+            secret_id=names.secret(spec),
             replication=gcp.secretmanager.SecretReplicationArgs(auto=gcp.secretmanager.SecretReplicationAutoArgs()),
             opts=child,
         )
@@ -57,17 +54,17 @@ class Data(pulumi.ComponentResource):
         gcp.firestore.Field(
             "expiry",
             database=self.database.name,
-            collection=ROWS,
-            field=EXPIRY,
+            collection=names.ROWS,
+            field=names.EXPIRY,
             ttl_config=gcp.firestore.FieldTtlConfigArgs(),
             index_config=unindexed,
             opts=child,
         )
-        for field in EXEMPT:
+        for field in names.UNINDEXED:
             gcp.firestore.Field(
                 f"unindexed-{field}",
                 database=self.database.name,
-                collection=ROWS,
+                collection=names.ROWS,
                 field=field,
                 index_config=unindexed,
                 opts=child,
@@ -91,12 +88,12 @@ class Data(pulumi.ComponentResource):
 
     def _logs(self, spec: DeploymentSpec, child: pulumi.ResourceOptions) -> None:
         """The function's lines, kept as long as wordup.toml says; in `_Default` it would be 30 days."""
-        lines = f'resource.type="cloud_run_revision" resource.labels.service_name="{spec.name}"'
+        lines = f'resource.type="cloud_run_revision" resource.labels.service_name="{names.function(spec)}"'
         logs = gcp.logging.ProjectBucketConfig(
             "logs",
             project=spec.gcp.project,
             location=spec.gcp.region,
-            bucket_id=spec.name,
+            bucket_id=names.logs(spec),
             retention_days=spec.gcp.log_retention_days,
             # Google keeps a deleted bucket's name for seven days, in which the deployment could not come back.
             deletion_policy="ABANDON",
@@ -104,7 +101,7 @@ class Data(pulumi.ComponentResource):
         )
         sink = gcp.logging.ProjectSink(
             "logs-sink",
-            name=spec.name,
+            name=names.logs(spec),
             destination=logs.id.apply(lambda id: f"logging.googleapis.com/{id}"),
             filter=lines,
             unique_writer_identity=True,
@@ -112,7 +109,7 @@ class Data(pulumi.ComponentResource):
         )
         gcp.logging.ProjectExclusion(
             "logs-exclusion",
-            name=spec.name,
+            name=names.logs(spec),
             description="Kept in a bucket of their own.",
             filter=lines,
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[sink])),

@@ -55,6 +55,7 @@ OUTPUTS: dict[str, Callable[[Values], Values]] = {
     "gcp:serviceaccount/account:Account": _account,
 }
 IDS: dict[str, Callable[[Values], str]] = {
+    "azure-native:resources:ResourceGroup": lambda inputs: f"/subscriptions/offline/resourceGroups/{inputs['name']}",
     "gcp:artifactregistry/repository:Repository": lambda inputs: (
         f"{PROJECT}/locations/{inputs['location']}/repositories/{inputs['name']}"
     ),

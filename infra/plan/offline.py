@@ -8,6 +8,7 @@ import msgspec
 
 from infra.errors import DeploymentError
 from infra.plan.graph import Graph
+from infra.plan.policies import Declared, violations
 from infra.spec import ROOT, DeploymentSpec
 
 
@@ -17,11 +18,23 @@ class _Answer(msgspec.Struct):
 
 
 def offline_graph(cloud: str, spec: DeploymentSpec, package: Path | None = None, *, deletable: bool = False) -> Graph:
-    """What the program would create, its inputs checked against the provider's SDK. Raises DeploymentError.
+    """What the program would create, its inputs checked against the provider's SDK and judged by the policies.
 
-    `package` is the archive that Google Cloud builds the function from.
+    `package` is the archive that Google Cloud builds the function from. Raises DeploymentError.
     """
-    return _run({"cloud": cloud, "spec": spec, "package": str(package or ""), "deletable": deletable})
+    graph = _run({"cloud": cloud, "spec": spec, "package": str(package or ""), "deletable": deletable})
+    public = spec.gcp.public if cloud == "gcp" else spec.azure.public
+    if found := violations(declared(graph), public=public):
+        raise DeploymentError(
+            "The policies forbid this deployment:\n" + "\n".join(found),
+            mend="Mend the program, or say in wordup.toml what is meant.",
+        )
+    return graph
+
+
+def declared(graph: Graph) -> list[Declared]:
+    """The graph's resources as the policies want them."""
+    return [Declared(resource.name, resource.type, resource.inputs) for resource in graph.resources]
 
 
 def configured_graph(config: dict[str, str]) -> Graph:

@@ -12,7 +12,6 @@ import ipaddress
 import logging
 import socket
 import sys
-from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -74,9 +73,7 @@ async def _first_key(store: Store, settings: Settings) -> str:
     if await list_keys(store):
         return "Sign in with your access key."
     key = await issue_key(store, OWNER, "first")
-    return (
-        f"Your access key, shown this once (its hash is kept in {Path(settings.data_dir).absolute()}):\n\n    {key}\n"
-    )
+    return f"Your access key, shown this once (only its hash is kept, in {settings.data_dir}):\n\n    {key}\n"
 
 
 async def _purge(settings: Settings) -> None:

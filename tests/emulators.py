@@ -4,15 +4,19 @@ An emulator that does not start is an error, never a skip.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import botocore.session
-from moto.server import ThreadedMotoServer
+from azure.data.tables.aio import TableClient
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
-from infra.local import ministack
+from infra.local import azurite, firestore, ministack
+from wordup.stores.azure_tables import AZURITE
 
 # What every AWS client in a test signs with; the emulators take any key.
 AWS_ENVIRONMENT = {
@@ -52,14 +56,40 @@ def ministack_server(folder: Path) -> Generator[str]:
 
 @contextmanager
 def moto_server(_: Path) -> Generator[str]:
+    """One request at a time: moto looks at a condition and writes without a lock in between."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
     try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def google_firestore_server(folder: Path) -> Generator[str]:
+    with firestore.google_started(folder) as address:
+        yield address
+
+
+@contextmanager
+def node_firestore_server(folder: Path) -> Generator[str]:
+    with firestore.node_started(folder) as address:
+        yield address
+
+
+@contextmanager
+def azurite_server(folder: Path) -> Generator[str]:
+    with azurite.started(folder) as url:
+        yield url
+
+
+async def create_azure_table(url: str, name: str) -> None:
+    async with TableClient(url, name, credential=AZURITE) as client:
+        await client.create_table()
 
 
 def create_dynamodb_table(url: str, name: str) -> None:

@@ -1,6 +1,6 @@
 # What each verb does: make help. Options: TO=local|aws|gcp|azure PROFILE=dev|production NAME=...
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy destroy serve test check fmt bench clean lock
+.PHONY: help setup deploy destroy serve test check fmt bench docs clean lock
 
 SET_UP = @python3 infra/toolchain.py
 BIN = .venv/bin
@@ -43,8 +43,12 @@ fmt: ## format the code and mend what the linter can
 
 bench: ## run every benchmark, or BENCH= one of them
 	$(SET_UP) test
-	set -e; for name in $(or $(BENCH),$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))); do \
-		$(BIN)/python -m benchmarks.$$name --json; done
+	@set -e; for name in $(or $(BENCH),$(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))); do \
+		$(BIN)/python -m benchmarks.$$name; done
+
+docs: ## write the parts of docs/ that are made from the code
+	$(SET_UP) check
+	@$(BIN)/python -m cli.docs
 
 clean: ## remove what was set up, built or cached; deployments and data stay
 	rm -rf .venv .tools node_modules build dist cdk.out .pytest_cache .ruff_cache .hypothesis .import_linter_cache

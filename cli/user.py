@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from cli import console, home
+from infra import spec, targets
 from wordup import keys
 from wordup.auth import issue_key, list_keys, revoke_keys
 from wordup.bootstrap import open_store
@@ -15,9 +16,9 @@ from wordup.config import Settings
 from wordup.errors import NotFound
 from wordup.stores.base import Store
 
-Target = Literal["home", "local", "aws"]
+Place = Literal["home", "local", "aws"]
 Name = Annotated[str, typer.Argument(help="The person, as you call them.")]
-To = Annotated[Target, typer.Option(help="Whose people: the self-hosted home's, or a deployment's.")]
+To = Annotated[Place, typer.Option(help="Whose people: the self-hosted home's, or a deployment's.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 app = typer.Typer(help="Who may ask: personal access keys.", no_args_is_help=True)
@@ -71,18 +72,15 @@ def list_(to: To = "home", as_json: AsJSON = False) -> None:
     console.screen.print(table)
 
 
-def _on_store[T](to: Target, use: Callable[[Store], Awaitable[T]]) -> T:
-    async def run() -> T:
-        store = open_store(_settings(to))
+def _on_store[T](to: Place, use: Callable[[Store], Awaitable[T]]) -> T:
+    async def run(settings: Settings) -> T:
+        store = open_store(settings)
         try:
             return await use(store)
         finally:
             await store.close()
 
-    return asyncio.run(run())
-
-
-def _settings(to: Target) -> Settings:
     if to == "home":
-        return home.settings()
-    raise NotImplementedError(to)
+        return asyncio.run(run(home.settings()))
+    with targets.open_target(to, spec.load()).connected() as settings:
+        return asyncio.run(run(settings))

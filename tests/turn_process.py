@@ -13,9 +13,9 @@ import time
 
 import openai  # noqa: F401 - before the fork, not in every child
 
+from wordup.admission import TurnRequest
 from wordup.auth import named
 from wordup.bootstrap import build
-from wordup.chat import TurnRequest
 from wordup.config import Settings
 
 

@@ -8,11 +8,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from wordup import logs
+from wordup.admission import Admission
 from wordup.auth import Authenticator
 from wordup.chat import Chat
 from wordup.config import Settings
@@ -79,7 +80,8 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
 
     limits = UserLimits(store, settings, clock=clock)
     budget = DeploymentBudget(store, settings, clock=clock)
-    chat = Chat(store, provider, catalogue, knowledge, limits, budget, settings, clock=clock)
+    admission = Admission(store, catalogue, limits, settings, clock=clock)
+    chat = Chat(store, provider, catalogue, knowledge, admission, limits, budget, settings, clock=clock)
 
     async def close() -> None:
         await chat.close()
@@ -172,7 +174,7 @@ def _load(registry: Mapping[str, str], name: str, setting: str) -> Any:
     """The class behind a registry's name. Raises ConfigurationError naming the known ones, or the extra to install."""
     module, _, attribute = _known(registry, name, setting).partition(":")
     try:
-        return cast("Any", getattr(importlib.import_module(module), attribute))
+        return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(name, "dev")
         raise ConfigurationError(

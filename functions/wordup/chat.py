@@ -11,35 +11,33 @@ caller has left.
 
 import asyncio
 import contextlib
-import hashlib
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
-from wordup import keys
+from wordup import keys, logs
+from wordup.admission import Admission, Draft, TurnRequest
 from wordup.auth import User
 from wordup.config import Settings
 from wordup.errors import (
-    CeilingReached,
     ConditionFailed,
     Conflict,
-    InvalidField,
     InvalidToken,
     NotFound,
     ProviderError,
     StoreUnavailable,
     WordUpError,
 )
-from wordup.idempotency import KEY_CHARACTERS, Claim, Finished, twin
-from wordup.ids import is_ulid, ulid
+from wordup.ids import is_ulid
 from wordup.limits import DeploymentBudget, Share, Usage, UserLimits
 from wordup.models import Catalogue, Model
-from wordup.prompts import messages, prompt_bound
+from wordup.prompts import messages
 from wordup.providers.base import CompletionRequest, Delta, Finish, Passage, Provider
 from wordup.retrieval import Knowledge, contextual_query
-from wordup.stores.base import Add, Operation, Row, Store
-from wordup.turns import Conversation, Source, Turn, history, new_conversation, parse_message_id
+from wordup.stores.base import Add, Operation, Store
+from wordup.turns import Conversation, Source, Turn, history, new_conversation
 
 # A lost race over a conversation is written again; more writers than this at once on one conversation is no chat.
 RECORD_ATTEMPTS = 20
@@ -47,16 +45,6 @@ STOP_POLL_SECONDS = 1.0
 QUIET_SECONDS = 15.0
 # English is about four bytes a token, code and other scripts about three: the dearer of the two.
 CUT_BYTES_PER_TOKEN = 3
-
-
-class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of POST /chat. `message` may be left out where `regenerate_of` names an answer to give again."""
-
-    message: str | None = None
-    conversation_id: str | None = None
-    model: str | None = None
-    stream: bool = False
-    regenerate_of: str | None = None
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,25 +61,10 @@ class Quiet(msgspec.Struct, frozen=True):
 Event = Started | Delta | Quiet | Turn
 
 
-class _Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn that was checked and priced."""
-
-    user: User
-    id: str
-    conversation_id: str
-    continues: bool
-    question: str
-    replaces: str | None
-    model: Model
-    claim: Claim | None
-    hold: Row
-    timeout: float
-
-
 class _Running:
     """A turn under way. `stop` ends its answer, not its record."""
 
-    def __init__(self, draft: _Draft) -> None:
+    def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.events: asyncio.Queue[Event | None] = asyncio.Queue()
         self.stopped = False
@@ -121,6 +94,7 @@ class Chat:
         providers: Callable[[str], Provider],
         catalogue: Catalogue,
         knowledge: Knowledge,
+        admission: Admission,
         limits: UserLimits,
         budget: DeploymentBudget,
         settings: Settings,
@@ -131,6 +105,7 @@ class Chat:
         self._providers = providers
         self._catalogue = catalogue
         self._knowledge = knowledge
+        self._admission = admission
         self._limits = limits
         self._budget = budget
         self._settings = settings
@@ -142,8 +117,8 @@ class Chat:
         spent, ProviderError and StoreError when the turn came to nothing. Closing the iterator ends the provider's
         call; what had come by then is recorded. A `key` that was used for the same request gives the stored turn
         without a model call."""
-        draft = await self._draft(user, request, key)
-        admitted = await self._admit(draft)
+        draft = await self._admission.draft(user, request, key)
+        admitted = await self._admission.admit(draft)
         if isinstance(admitted, Turn):
             yield _started(admitted)
             yield Delta(admitted.answer)
@@ -152,7 +127,7 @@ class Chat:
         running = _Running(draft)
         task = asyncio.create_task(self._run(running))
         self._running[draft.hold.sk] = (running, task)
-        task.add_done_callback(lambda _: self._running.pop(draft.hold.sk, None))
+        task.add_done_callback(lambda done: self._ended(draft, done))
         try:
             while (event := await running.next()) is not None:
                 yield event
@@ -176,82 +151,12 @@ class Chat:
         """Waits for the turns whose callers have left to be recorded."""
         await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
 
-    async def _draft(self, user: User, request: TurnRequest, key: str | None) -> _Draft:
-        if key is not None and not 0 < len(key) <= KEY_CHARACTERS:
-            raise InvalidField("/headers/idempotency-key", f"The key has 1 to {KEY_CHARACTERS} characters.")
-        model = self._catalogue.resolve(request.model or self._settings.model, self._settings.provider)
-        question, conversation_id, replaces = request.message, request.conversation_id, None
-        if conversation_id is not None and not is_ulid(conversation_id):
-            raise InvalidField("/conversation_id", "This is no conversation id.")
-        if request.regenerate_of is not None:
-            conversation_id, replaces = parse_message_id(request.regenerate_of, "/regenerate_of")
-            row = await self._store.get(user.pk, keys.turn(conversation_id, replaces))
-            if row is None:
-                raise NotFound("There is no such answer to give again.")
-            question = Turn.of(row).question if question is None else question
-        if question is None or not question.strip():
-            raise InvalidField("/message", "The message is empty.")
-        if len(question) > self._settings.message_characters:
-            limit = self._settings.message_characters
-            raise InvalidField("/message", f"The message is longer than {limit:,} characters.")
-        turn_id = ulid()
-        conversation_id, continues = conversation_id or ulid(), conversation_id is not None
-        now = self._clock()
-        claim = None
-        if key is not None:
-            claim = Claim(
-                key=key,
-                fingerprint=_fingerprint(request),
-                conversation_id=conversation_id,
-                turn_id=replaces or turn_id,
-                lease=int(now) + self._settings.lease_seconds,
-            )
-        worst = self._catalogue.worst_case(
-            model, prompt_bound(question, self._settings.history_tokens), self._settings.answer_tokens
-        )
-        timeout = self._settings.stream_timeout_seconds if request.stream else self._settings.provider_timeout_seconds
-        return _Draft(
-            user=user,
-            id=turn_id,
-            conversation_id=conversation_id,
-            continues=continues,
-            question=question,
-            replaces=replaces,
-            model=model,
-            claim=claim,
-            hold=Row(pk=user.pk, sk=keys.hold(turn_id), data={"micros": worst, "day": keys.day(now)}, version=""),
-            timeout=timeout,
-        )
-
-    async def _admit(self, draft: _Draft) -> Turn | None:
-        """Claims and reserves; the stored turn where the key was used already."""
-        pk, claim = draft.user.pk, draft.claim
-        over: Row | None = None
-        swept = False
-        while True:
-            operations = self._limits.admission(draft.id, draft.hold.data["micros"])
-            if claim is not None:
-                operations = [claim.put(self._clock(), over=over), *operations]
-            try:
-                await self._store.write(pk, operations)
-                return None
-            except CeilingReached as error:
-                if error.field == "requests" or swept or not await self._limits.sweep(pk):
-                    raise self._limits.refusal(error) from None
-                swept = True
-            except ConditionFailed:
-                assert claim is not None
-                found = await twin(self._store, pk, claim.key, claim.fingerprint, self._clock())
-                if isinstance(found, Finished):
-                    return await self._stored(draft.user, found)
-                await self._limits.sweep(pk)  # so that the twin, should it still live, finds its hold gone
-                over = found
-
-    async def _stored(self, user: User, finished: Finished) -> Turn:
-        row = await self._store.get(user.pk, keys.turn(finished.conversation_id, finished.turn_id))
-        if row is None:
-            raise NotFound("The turn that this Idempotency-Key made was deleted.")
-        return Turn.of(row)
+    def _ended(self, draft: Draft, task: asyncio.Task[None]) -> None:
+        self._running.pop(draft.hold.sk, None)
+        # Also marks the error as seen: the caller, to whom it goes, may have left.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            code = error.code if isinstance(error, WordUpError) else type(error).__name__
+            logs.write(logging.WARNING, "turn_failed", turn=draft.id, code=code)
 
     async def _run(self, running: _Running) -> None:
         watch = asyncio.create_task(self._watch(running))
@@ -285,7 +190,9 @@ class Chat:
         except WordUpError as error:
             if isinstance(error, ProviderError) and running.answer:
                 usage = self._usage(draft.model, _estimate(running))
-            await self._give_back(draft, share, usage)
+            if share is not None:
+                await self._budget.settle(share, usage.micros if usage else 0)
+            await self._admission.give_back(draft, usage)
             raise
         await self._budget.settle(share, usage.micros)
         turn = Turn(
@@ -303,7 +210,7 @@ class Chat:
         await self._record(draft, turn, conversation, usage)
         running.events.put_nowait(turn)
 
-    async def _read(self, draft: _Draft) -> tuple[Conversation, list[Turn]]:
+    async def _read(self, draft: Draft) -> tuple[Conversation, list[Turn]]:
         pk = draft.user.pk
         if not draft.continues:
             erased, past = await self._store.get(pk, keys.ERASED), list[Turn]()
@@ -359,16 +266,7 @@ class Chat:
         )
         return Usage(micros=micros, input_tokens=finish.input_tokens, output_tokens=finish.output_tokens)
 
-    async def _give_back(self, draft: _Draft, share: Share | None, usage: Usage | None) -> None:
-        if share is not None:
-            await self._budget.settle(share, usage.micros if usage else 0)
-        operations = self._limits.release(draft.hold, usage=usage)
-        if draft.claim is not None:
-            operations.append(draft.claim.withdraw())
-        with contextlib.suppress(ConditionFailed):  # erased, or swept: nothing is held any more
-            await self._store.write(draft.user.pk, operations)
-
-    async def _record(self, draft: _Draft, turn: Turn, conversation: Conversation, usage: Usage) -> None:
+    async def _record(self, draft: Draft, turn: Turn, conversation: Conversation, usage: Usage) -> None:
         """The one write of a whole turn; at most seven operations."""
         pk = draft.user.pk
         settlement = self._limits.settlement(draft.hold, usage)
@@ -390,13 +288,13 @@ class Chat:
                     continue
                 row = await self._store.get(pk, keys.conversation(draft.conversation_id))
                 if row is None:
-                    await self._give_back(draft, None, usage)
+                    await self._admission.give_back(draft, usage)
                     raise NotFound("The conversation was deleted while it was answered.") from None
                 conversation = Conversation.of(row)
-        await self._give_back(draft, None, usage)
+        await self._admission.give_back(draft, usage)
         raise Conflict("Too many requests write to this conversation at once.")
 
-    async def _settle_late(self, draft: _Draft, usage: Usage) -> list[Operation]:
+    async def _settle_late(self, draft: Draft, usage: Usage) -> list[Operation]:
         """The hold is gone: the user was erased, or the turn outlived its lease."""
         pk = draft.user.pk
         if await self._store.get(pk, keys.ERASED):
@@ -410,7 +308,7 @@ class Chat:
         return operations
 
 
-def _started(turn: Turn | _Draft) -> Started:
+def _started(turn: Turn | Draft) -> Started:
     if isinstance(turn, Turn):
         return Started(
             conversation_id=turn.conversation_id, message_id=turn.message_id, turn_id=turn.id, model=turn.model
@@ -431,8 +329,3 @@ def _estimate(running: _Running) -> Finish:
         input_tokens=-(-running.prompt_bytes // CUT_BYTES_PER_TOKEN),
         output_tokens=-(-answer // CUT_BYTES_PER_TOKEN),
     )
-
-
-def _fingerprint(request: TurnRequest) -> str:
-    said = [request.message, request.conversation_id, request.model, request.regenerate_of]
-    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]

@@ -44,9 +44,8 @@ class UserLimits:
         self._settings = settings
         self._clock = clock
 
-    def admission(self, turn_id: str, worst: MicroUSD) -> list[Operation]:
+    def admission(self, turn_id: str, worst: MicroUSD, now: float) -> list[Operation]:
         """Counts the request and reserves `worst`; part of the write that claims the Idempotency-Key."""
-        now = self._clock()
         day = keys.day(now)
         return [
             Add(

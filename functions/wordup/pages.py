@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 WEB = Path(__file__).parent.parent / "web"
 INDEX = "index.html"
@@ -40,7 +41,7 @@ class _Serve:
         self._path = path
         self._file: _File | None = None
 
-    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = self._file = self._file or _read(self._path)
         headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": POLICY}
         if Request(scope).headers.get("if-none-match") == file.etag:

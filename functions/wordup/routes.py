@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from wordup import keys, markdown, problems, schemas, sse
+from wordup.admission import TurnRequest
 from wordup.auth import User
 from wordup.bootstrap import Bot
-from wordup.chat import Event, Started, TurnRequest
+from wordup.chat import Event, Started
 from wordup.conversations import Conversations
 from wordup.erasure import Erasure
 from wordup.errors import InvalidField, NotFound

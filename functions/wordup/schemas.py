@@ -21,15 +21,15 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What callers send: an unknown field is refused."""
 
 
-class SessionIn(Body):
+class SessionIn(Body, frozen=True):
     pass
 
 
-class RenameIn(Body):
+class RenameIn(Body, frozen=True):
     title: str
 
 
-class FeedbackIn(Body):
+class FeedbackIn(Body, frozen=True):
     rating: Literal["up", "down"]
     reasons: list[str] = []
     comment: str = ""
@@ -38,19 +38,19 @@ class FeedbackIn(Body):
         return Feedback(self.rating, self.reasons, self.comment)
 
 
-class SessionOut(msgspec.Struct, kw_only=True):
+class SessionOut(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     user_id: str
     expires_at: Time
 
 
-class TurnUsageOut(msgspec.Struct, kw_only=True):
+class TurnUsageOut(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cost_usd: USD
 
 
-class AnswerOut(msgspec.Struct, kw_only=True):
+class AnswerOut(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to POST /chat, and the data of the `done` event."""
 
     message: str
@@ -62,7 +62,7 @@ class AnswerOut(msgspec.Struct, kw_only=True):
     finish_reason: FinishReason
 
 
-class ConversationOut(msgspec.Struct, kw_only=True):
+class ConversationOut(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     title: str
     created: Time
@@ -70,12 +70,12 @@ class ConversationOut(msgspec.Struct, kw_only=True):
     turns: int
 
 
-class ConversationsOut(msgspec.Struct, kw_only=True):
+class ConversationsOut(msgspec.Struct, frozen=True, kw_only=True):
     conversations: list[ConversationOut]
     cursor: str | None
 
 
-class MessageOut(msgspec.Struct, kw_only=True, omit_defaults=True):
+class MessageOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A user's message, or an answer with its sources, model, usage and feedback."""
 
     id: str
@@ -89,37 +89,37 @@ class MessageOut(msgspec.Struct, kw_only=True, omit_defaults=True):
     feedback: Feedback | None = None
 
 
-class MessagesOut(msgspec.Struct, kw_only=True):
+class MessagesOut(msgspec.Struct, frozen=True, kw_only=True):
     conversation: ConversationOut
     messages: list[MessageOut]
     cursor: str | None
 
 
-class ExportedConversation(msgspec.Struct, kw_only=True):
+class ExportedConversation(msgspec.Struct, frozen=True, kw_only=True):
     conversation: ConversationOut
     messages: list[MessageOut]
 
 
-class PeriodOut(msgspec.Struct, kw_only=True):
+class PeriodOut(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     input_tokens: int
     output_tokens: int
     cost_usd: USD
 
 
-class LimitsOut(msgspec.Struct, kw_only=True):
+class LimitsOut(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int
     daily_usd: USD
 
 
-class UsageOut(msgspec.Struct, kw_only=True):
+class UsageOut(msgspec.Struct, frozen=True, kw_only=True):
     today: PeriodOut
     month: PeriodOut
     reserved_usd: USD
     limits: LimitsOut
 
 
-class ExportOut(msgspec.Struct, kw_only=True):
+class ExportOut(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is stored about the caller."""
 
     user_id: str
@@ -128,7 +128,7 @@ class ExportOut(msgspec.Struct, kw_only=True):
     conversations: list[ExportedConversation]
 
 
-class ModelOut(msgspec.Struct, kw_only=True):
+class ModelOut(msgspec.Struct, frozen=True, kw_only=True):
     """OpenAI's fields, then ours. Prices are US dollars per million tokens."""
 
     id: str
@@ -142,12 +142,12 @@ class ModelOut(msgspec.Struct, kw_only=True):
     default: bool
 
 
-class ModelsOut(msgspec.Struct, kw_only=True):
+class ModelsOut(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["list"] = "list"
     data: list[ModelOut]
 
 
-class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """RFC 9457. `code` is stable; `detail` and `mend` are for people."""
 
     type: str
@@ -162,7 +162,7 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     successor: str | None = None
 
 
-class Health(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Literal["ok"]
 
 

@@ -11,9 +11,9 @@ from tests.conformance.backends import Open
 from tests.metering import MeteredStore
 from tests.provider_server import ProviderServer, Reply
 from wordup import keys
+from wordup.admission import TurnRequest
 from wordup.auth import User, named
 from wordup.bootstrap import Bot, build
-from wordup.chat import TurnRequest
 from wordup.config import Settings
 from wordup.conversations import Conversations
 from wordup.errors import BudgetExceeded, WordUpError
@@ -164,7 +164,7 @@ async def test_hold_of_a_dead_turn_is_given_back_after_its_lease(bots: Any, open
     bot = bots()
     store, user = open_store(), named("ada")
     limits = UserLimits(store, bot.settings, clock=clock)
-    await store.write(user.pk, limits.admission(ulid(), 1234))
+    await store.write(user.pk, limits.admission(ulid(), 1234, clock()))
     assert not await limits.sweep(user.pk)
     clock.now += bot.settings.lease_seconds + 1
     report = await UsageBook(store, bot.settings, clock=clock).report(user)

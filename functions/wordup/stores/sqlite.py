@@ -6,7 +6,7 @@ import functools
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ _ABOVE = "\U0010ffff"
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Generator[None]:
     """SQLite's errors -> ours: a value over its limit is the row's fault, all the rest is the database's."""
     try:
         yield
@@ -119,7 +119,7 @@ class SQLiteStore:
         return row.expires_at is None or row.expires_at > self._clock()
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         connection = self._open()
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -1,4 +1,5 @@
 import pytest
+
 from wordup.bootstrap import build
 from wordup.config import Settings
 from wordup.errors import ConfigurationError

@@ -1,4 +1,5 @@
 import pytest
+
 from wordup import ids
 
 

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from wordup.errors import SecretUnavailable
 from wordup.keyring import CACHE_SECONDS, REFETCH_SECONDS, KeyRing, SecretReader, new_ring, ring_file
 from wordup.secrets.file import FileSecrets

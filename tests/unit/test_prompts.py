@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wordup.ids import ulid
 from wordup.prompts import messages, prompt_bound
 from wordup.providers.base import Passage, input_token_bound

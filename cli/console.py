@@ -20,5 +20,5 @@ def document(value: Any) -> None:
 
 def explain(error: WordUpError) -> None:
     """What failed and why, then what mends it. As plain text: an error may quote brackets, which Rich would read."""
-    progress.print(Text("error: ", style="bold red").append(error.sentence, style="not bold"))
-    progress.print(Text(f"mend:  {error.mend}"))
+    progress.print(Text("error: ", style="bold red").append(error.sentence, style="not bold"), soft_wrap=True)
+    progress.print(Text(f"mend:  {error.mend}"), soft_wrap=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from wordup.errors import SecretUnavailable
+from wordup.errors import ConfigurationError, SecretUnavailable
 from wordup.secrets.base import Secrets
 
 CACHE_SECONDS = 300.0
@@ -99,7 +99,19 @@ def new_ring() -> str:
 
 
 def ring_file(path: Path) -> Path:
-    """Makes the self-hosted home's signing secret where there is none, readable by its owner alone."""
+    """Makes the self-hosted home's signing secret where there is none, readable by its owner alone. Raises
+    ConfigurationError where the folder cannot be made or written."""
+    try:
+        return _made(path)
+    except OSError as error:
+        raise ConfigurationError(
+            "WORDUP_DATA_DIR",
+            f"The data folder {path.parent} cannot be written: {error.strerror}.",
+            mend="Name a folder of yours in WORDUP_DATA_DIR, or make that one writable.",
+        ) from error
+
+
+def _made(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:

@@ -42,7 +42,7 @@ fmt: ## format the code and mend what the linter can
 	$(BIN)/ruff format
 
 bench: ## run every benchmark, or BENCH= one of them
-	$(SET_UP) test
+	$(SET_UP) bench
 	@set -e; for name in $(or $(BENCH),$(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))); do \
 		$(BIN)/python -m benchmarks.$$name; done
 

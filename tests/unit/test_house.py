@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-# The environments of their own; the others hold what is tested, and so the very versions of dev.txt.
-APART = {"bootstrap", "ministack"}
+# The environments of their own, and the one that adds to what is tested; the others hold the very versions of dev.txt.
+APART = {"bootstrap", "ministack", "bench"}
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -47,6 +47,10 @@ def test_lock_names_no_host_and_no_folder_of_a_machine(lock: Path) -> None:
 @pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.stem not in APART], ids=lambda lock: lock.stem)
 def test_what_is_deployed_has_the_versions_that_are_tested(lock: Path) -> None:
     assert pins(lock).items() <= pins(ROOT / "requirements" / "dev.txt").items()
+
+
+def test_what_is_measured_has_the_versions_that_are_tested() -> None:
+    assert pins(ROOT / "requirements" / "dev.txt").items() <= pins(ROOT / "requirements" / "bench.txt").items()
 
 
 def test_package_lock_holds_a_hash_of_every_package() -> None:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import chat, console, models, serve, user
+from cli import chat, console, deploy, models, serve, user
 from wordup.errors import WordUpError
 
 app = typer.Typer(
@@ -14,6 +14,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+deploy.register(app)
+deploy.register(app)
 app.command()(serve.serve)
 app.command()(chat.chat)
 app.command()(models.models)

@@ -6,6 +6,7 @@ hashes that nobody checks, because the file times that Python compares otherwise
 """
 
 import hashlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 RECIPES: dict[Cloud, Recipe] = {
     "aws": Recipe(lock=ROOT / "requirements" / "aws.txt", entry_points=("lambda_function.py",), root="/var/task"),
 }
+
+
+def machine() -> Architecture:
+    """This machine's own, by Lambda's name."""
+    return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 
 
 def build(cloud: Cloud, arch: Architecture, out: Path = BUILD) -> Path:

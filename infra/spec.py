@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
 from wordup.config import Settings, variable
 from wordup.errors import ConfigurationError
 

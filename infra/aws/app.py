@@ -1,8 +1,8 @@
 """The CDK program: `cdk deploy` runs it, and so does `wordup deploy`. It asks no account anything.
 
 Context, each optional: `-c name=NAME`, `-c profile=PROFILE` replace wordup.toml's own; `-c embedded=true` is for the
-embedded cloud, which runs functions on this machine's processor and has one region; `-c code=PATH` is the function's
-package, built already.
+embedded cloud, which runs functions on this machine's own processor and has one region; `-c code=PATH` is the
+function's package, built already.
 """
 
 import sys
@@ -43,7 +43,7 @@ def stacks(app: cdk.App, deployment: spec.DeploymentSpec, *, code: Path, embedde
 
 def architecture(*, embedded: bool) -> Architecture:
     """arm64 is the cheaper of Lambda's two."""
-    return "x86_64" if embedded else "arm64"
+    return package.machine() if embedded else "arm64"
 
 
 def main() -> None:

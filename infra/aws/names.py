@@ -5,6 +5,8 @@ from infra.spec import DeploymentSpec
 
 # One a region and account, shared by every deployment there.
 ACCOUNT_STACK = "wordup-account"
+# `cdk bootstrap` makes it, for every CDK application.
+TOOLKIT = "CDKToolkit"
 # The tag that marks a stack as a deployment's, with its name.
 DEPLOYMENT_TAG = "wordup:deployment"
 STAGE = "live"

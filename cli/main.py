@@ -15,7 +15,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 deploy.register(app)
-deploy.register(app)
 app.command()(serve.serve)
 app.command()(chat.chat)
 app.command()(models.models)

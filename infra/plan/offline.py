@@ -11,6 +11,9 @@ from infra.plan.graph import Graph
 from infra.plan.policies import Declared, violations
 from infra.spec import ROOT, DeploymentSpec
 
+PROJECT = "your-project"
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+
 
 class _Answer(msgspec.Struct):
     graph: Graph
@@ -20,8 +23,12 @@ class _Answer(msgspec.Struct):
 def offline_graph(cloud: str, spec: DeploymentSpec, package: Path | None = None, *, deletable: bool = False) -> Graph:
     """What the program would create, its inputs checked against the provider's SDK and judged by the policies.
 
-    `package` is the archive that Google Cloud builds the function from. Raises DeploymentError.
+    `package` is the archive that Google Cloud builds the function from. A project or subscription that wordup.toml
+    does not name yet is made up. Raises DeploymentError.
     """
+    gcp = msgspec.structs.replace(spec.gcp, project=spec.gcp.project or PROJECT)
+    azure = msgspec.structs.replace(spec.azure, subscription=spec.azure.subscription or SUBSCRIPTION)
+    spec = msgspec.structs.replace(spec, gcp=gcp, azure=azure)
     graph = _run({"cloud": cloud, "spec": spec, "package": str(package or ""), "deletable": deletable})
     public = spec.gcp.public if cloud == "gcp" else spec.azure.public
     if found := violations(declared(graph), public=public):

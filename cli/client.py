@@ -72,8 +72,8 @@ class Client:
                         yield event
                 return
             except httpx2.TransportError as error:
-                lost = True
-                if (wait := next(waits, None)) is None:
+                lost = "authorization" in self._http.headers  # else nobody was there to begin with
+                if not lost or (wait := next(waits, None)) is None:
                     raise self._unreachable(error) from error
             except Refused as error:
                 # Our own request from before the loss may still be running there.

@@ -11,7 +11,7 @@ import botocore.session
 import pytest
 
 from tests.dynamodb import cancellation, item_bytes, operations, refusal
-from tests.emulators import AWS_ENVIRONMENT, create_dynamodb_table, ministack_server, moto_server
+from tests.emulators import AWS_ENVIRONMENT, create_dynamodb_table, delete_dynamodb_table, ministack_server, moto_server
 from tests.proxy import Answer, Proxy
 from wordup.errors import CeilingReached, ConditionFailed, RowTooLarge, StoreUnavailable
 from wordup.stores.base import Add, Delete, Operation, Put
@@ -38,7 +38,7 @@ def proxy(server: str) -> Iterator[Proxy]:
     with Proxy(server) as proxy:
         create_dynamodb_table(server, TABLE)
         yield proxy
-        client(server).delete_table(TableName=TABLE)
+        delete_dynamodb_table(server, TABLE)
 
 
 @pytest.fixture

@@ -49,9 +49,7 @@ RECIPES: dict[Cloud, Recipe] = {
     "aws": Recipe(
         lock=ROOT / "requirements" / "aws.txt", entry_points=("lambda_function.py",), root="/var/task", packages="."
     ),
-    "gcp": Recipe(
-        lock=ROOT / "requirements" / "gcp.txt", entry_points=("main.py",), root="/workspace", packages=None
-    ),
+    "gcp": Recipe(lock=ROOT / "requirements" / "gcp.txt", entry_points=("main.py",), root="/workspace", packages=None),
     "azure": Recipe(
         lock=ROOT / "requirements" / "azure.txt",
         entry_points=("function_app.py", "host.json"),
@@ -82,9 +80,7 @@ def build(cloud: Cloud, arch: Architecture, out: Path = BUILD) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
         stage = Path(folder, "stage")
-        if recipe.packages is None:
-            sources["requirements.txt"] = recipe.lock
-        else:
+        if recipe.packages is not None:
             _install(recipe.lock, arch, stage / recipe.packages)
             _prune(stage / recipe.packages)
         for name, content in sources.items():
@@ -104,6 +100,8 @@ def _sources(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
     """Our own files: the name in the package, and the content. Other clouds' entry points stay out."""
     functions = ROOT / "functions"
     yield from ((name, (functions / name).read_bytes()) for name in recipe.entry_points)
+    if recipe.packages is None:
+        yield "requirements.txt", recipe.lock.read_bytes()
     for folder, prefix in (
         (functions / "wordup", "wordup"),
         (functions / "web", "web"),
@@ -148,12 +146,16 @@ def _install(lock: Path, arch: Architecture, target: Path) -> None:
     )
 
 
-def _prune(stage: Path) -> None:
+def _prune(packages: Path) -> None:
     """Takes out what no function opens."""
-    shutil.rmtree(stage / "bin", ignore_errors=True)
-    for record in stage.glob("*.dist-info/RECORD"):
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for record in packages.glob("*.dist-info/RECORD"):
         record.unlink()
-    data = stage / "botocore" / "data"
+    if (data := packages / "botocore" / "data").exists():
+        _prune_models(data)
+
+
+def _prune_models(data: Path) -> None:
     for path in data.iterdir():
         if path.is_dir() and path.name not in BOTOCORE_MODELS:
             shutil.rmtree(path)

@@ -137,7 +137,7 @@ ROWS = (
         "Ends what takes too long",
         Cell("AWS::Lambda::Function", lambda i: i["Timeout"]),
         Cell("gcp:cloudfunctionsv2/function:Function", lambda i: _at(i, "serviceConfig", "timeoutSeconds")),
-        Cell("azure-native:web:WebApp", note="`functionTimeout` in host.json"),
+        Cell("azure-native:web:AppServicePlan", lambda i: i["sku"]["name"] == "FC1", "the plan's own 30 minutes"),
     ),
     _row(
         "Keeps conversations",

@@ -5,14 +5,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, cast
 
-import msgspec
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.data.tables import TableClient
 from azure.identity import DefaultAzureCredential
-from azure.keyvault.secrets import SecretClient
 
 from infra import package
-from infra.azure import names
+from infra.azure import names, secret
 from infra.azure.preflight import checks
 from infra.checks import answer, require
 from infra.command import run
@@ -70,9 +68,8 @@ class AzureDeployment:
             return self._read_secret()
 
     def write_secret(self, value: Mapping[str, Any]) -> None:
-        with _translated(), self._vault() as vault:
-            text = msgspec.json.encode(value).decode()
-            vault.set_secret(names.secret(self._spec), text, content_type="application/json")
+        with _translated(), secret.connect(self._vault_url) as vault:
+            secret.write(vault, names.secret(self._spec), value)
 
     def secret_reference(self, field: str) -> str:
         return f"azure:{self._vault_url}secrets/{names.secret(self._spec)}#{field}"
@@ -89,13 +86,19 @@ class AzureDeployment:
     def destroy(self, report: Report, *, delete_data: bool) -> Removal:
         removal = self._stack.destroy(self._settings(), report, delete_data=delete_data)
         if "vault" in removal.removed:
-            name = names.vault(self._spec)
-            if self._spec.profile == "production":
-                removal.kept.append(Kept(f"deleted key vault {name}", "Azure lets nobody purge it within 90 days"))
-            else:
-                report.step("Purging the key vault, which else keeps its name for seven days")
-                run(["az", "keyvault", "purge", "--name", name, "--subscription", self._spec.azure.subscription])
+            self._purge(removal, report)
         return removal
+
+    def _purge(self, removal: Removal, report: Report) -> None:
+        """A removed vault keeps its name for a week, in which the deployment could not come back."""
+        name, where = names.vault(self._spec), ["--subscription", self._spec.azure.subscription, "--output", "json"]
+        deleted = answer(["az", "keyvault", "show-deleted", "--name", name, *where])
+        if deleted["properties"].get("purgeProtectionEnabled"):
+            final = deleted["properties"]["scheduledPurgeDate"]
+            removal.kept.append(Kept(f"deleted key vault {name}", f"nobody can purge it before {final}"))
+        else:
+            report.step("Purging the key vault")
+            run(["az", "keyvault", "purge", "--name", name, *where])
 
     def _settings(self) -> dict[str, str]:
         account = answer(["az", "account", "show", "--subscription", self._spec.azure.subscription, "--output", "json"])
@@ -106,16 +109,9 @@ class AzureDeployment:
     def _vault_url(self) -> str:
         return f"https://{names.vault(self._spec)}.vault.azure.net/"
 
-    def _vault(self) -> SecretClient:
-        return SecretClient(self._vault_url, DefaultAzureCredential())
-
     def _read_secret(self) -> dict[str, Any]:
-        with self._vault() as vault:
-            try:
-                text = vault.get_secret(names.secret(self._spec)).value
-            except ResourceNotFoundError:
-                return {}
-        return msgspec.json.decode(text or "{}", type=dict[str, Any])
+        with secret.connect(self._vault_url) as vault:
+            return secret.read(vault, names.secret(self._spec))
 
     def _read_table(self) -> None:
         endpoint, table = self.outputs()["rows_url"], names.table(self._spec)

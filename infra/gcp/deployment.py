@@ -5,15 +5,9 @@ from collections.abc import Generator, Mapping
 from functools import cached_property
 from typing import Any
 
-import msgspec
-from google.api_core import exceptions as theirs
-from google.auth.exceptions import GoogleAuthError
-from google.cloud import secretmanager
-
 from infra import package
 from infra.checks import require
-from infra.errors import DeploymentError
-from infra.gcp import names
+from infra.gcp import names, secret
 from infra.gcp.preflight import checks
 from infra.plan.offline import offline_graph
 from infra.spec import DeploymentSpec, environment
@@ -51,16 +45,10 @@ class GCPDeployment:
         return {"url": found["url"], **found} if "url" in found else {}
 
     def read_secret(self) -> dict[str, Any]:
-        with _translated():
-            try:
-                version = self._secrets.access_secret_version(name=f"{self._secret}/versions/latest")
-            except theirs.NotFound:
-                return {}
-        return msgspec.json.decode(version.payload.data, type=dict[str, Any])
+        return secret.read(self._secrets, self._secret)
 
     def write_secret(self, value: Mapping[str, Any]) -> None:
-        with _translated():
-            self._secrets.add_secret_version(parent=self._secret, payload={"data": msgspec.json.encode(value)})
+        secret.write(self._secrets, self._secret, value)
 
     def secret_reference(self, field: str) -> str:
         return f"gcp:{self._secret}#{field}"
@@ -86,18 +74,5 @@ class GCPDeployment:
         return f"projects/{self._spec.gcp.project}/secrets/{names.secret(self._spec)}"
 
     @cached_property
-    def _secrets(self) -> Any:
-        with _translated():
-            return secretmanager.SecretManagerServiceClient()
-
-
-@contextlib.contextmanager
-def _translated() -> Generator[None]:
-    try:
-        yield
-    except GoogleAuthError as error:
-        raise DeploymentError(
-            f"There are no credentials for Google Cloud: {error}.", mend="gcloud auth application-default login"
-        ) from error
-    except theirs.GoogleAPICallError as error:
-        raise DeploymentError(f"Google Cloud refused: {error}.", mend="See Google's own words.") from error
+    def _secrets(self) -> secret.Client:
+        return secret.connect()

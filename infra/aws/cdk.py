@@ -15,13 +15,13 @@ from pathlib import Path
 
 from infra.errors import DeploymentError
 from infra.package import BUILD
-from infra.spec import ROOT, DeploymentSpec
+from infra.spec import FILE, ROOT, DeploymentSpec
 from infra.targets import Report
 
 TAIL_LINES = 30
 _EVENT = re.compile(r"^(?P<stack>\S+) \| +(?P<done>\d+/\d+) \| .* \| (?P<type>AWS::\S+)")
-# What the program is made of, beside wordup.toml and its context.
-_PROGRAM = ("infra/aws/*.py", "infra/*.py", "functions/wordup/config.py", "cdk.json", "wordup.toml")
+# What the program is made of, beside its context.
+_PROGRAM = ("infra/aws/*.py", "infra/spec.py", "infra/package.py", "functions/wordup/config.py", "cdk.json", FILE.name)
 
 
 def synthesize(spec: DeploymentSpec, code: Path, *, embedded: bool = False, folder: Path = BUILD / "cdk") -> Path:

@@ -13,7 +13,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from infra import package
-from infra.aws import names, templates
+from infra.aws import limits, names, templates
 from infra.aws.cdk import CDK, synthesize
 from infra.aws.errors import code, translated
 from infra.aws.inventory import deployed_template, stack_named
@@ -41,6 +41,7 @@ class AWSDeployment:
         self.is_billed = place.is_billed
 
     def check(self) -> None:
+        limits.check(self._spec)
         with translated():
             self.client("sts").get_caller_identity()
 

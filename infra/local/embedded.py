@@ -25,7 +25,7 @@ PORT = 4566
 
 
 def deployment(spec: DeploymentSpec) -> AWSDeployment:
-    return AWSDeployment(spec, Embedded())
+    return AWSDeployment(spec, Embedded(FOLDER))
 
 
 class Embedded:
@@ -34,7 +34,7 @@ class Embedded:
     is_billed = False
     embedded = True
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.architecture: package.Architecture = package.machine()
 

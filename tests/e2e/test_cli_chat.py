@@ -141,8 +141,11 @@ async def test_expired_session_is_opened_again(tmp_path: Path):
         _ = [event async for event in client.ask("hello")]
         now[0] += 120
         events = [event async for event in client.ask("hello")]
+        now[0] += 120
+        messages = await client.messages(events[-1][1]["conversation_id"])
         await client.close()
     assert events[-1][0] == "done"
+    assert [message["content"] for message in messages] == ["hello", events[-1][1]["message"]]
 
 
 async def test_refusal_carries_the_code_of_the_bot(url: str):

@@ -53,4 +53,3 @@ class Tools:
         log = self._folder / "asked.jsonl"
         commands = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
         return [command for command in commands if set(words) <= set(command)]
-

@@ -51,8 +51,8 @@ class AzureDeployment:
         report.step("Deploying the stack")
         self._stack.up(self._settings(), report)
         report.step("Waiting for the granted roles")
-        self._granted(self._read_secret)
-        self._granted(self._read_table)
+        until_granted(self._read_secret)
+        until_granted(self._read_table)
         report.step("Uploading the package")
         # As the operator: publishing passwords are off, and the host's storage has no keys.
         command = ["az", "functionapp", "deployment", "source", "config-zip", "--src", str(archive)]
@@ -119,18 +119,19 @@ class AzureDeployment:
             rows: Iterable[object] = cast(Any, client).list_entities(results_per_page=1)
             next(iter(rows), None)
 
-    def _granted(self, call: Callable[[], object]) -> None:
-        """Calls until it is no longer forbidden."""
-        for poll in range(POLLS):
-            with _translated():
-                try:
-                    call()
-                except HttpResponseError as error:
-                    if error.status_code != 403 or poll == POLLS - 1:
-                        raise
-                else:
-                    return
-            time.sleep(POLL_SECONDS)
+
+def until_granted(call: Callable[[], object], *, wait: Callable[[float], None] = time.sleep) -> None:
+    """Calls until it is no longer forbidden. Raises DeploymentError for another refusal, or for that one at the end."""
+    for polls_left in range(POLLS, -1, -1):
+        with _translated():
+            try:
+                call()
+            except HttpResponseError as error:
+                if error.status_code != 403 or not polls_left:
+                    raise
+            else:
+                return
+        wait(POLL_SECONDS)
 
 
 @contextlib.contextmanager

@@ -48,4 +48,4 @@ def _account(target: str, spec: DeploymentSpec) -> Iterator[Check]:
         module, _, attribute = PREFLIGHTS[target].partition(":")
         yield from getattr(importlib.import_module(module), attribute)(spec)
     else:
-        yield asked("account", lambda: open_target(target, spec).check() or "reached")
+        yield asked("deployment", lambda: open_target(target, spec).check() or "can begin")

@@ -1,10 +1,13 @@
 """What `wordup doctor` asks the operator's tools, and what it makes of their answers. See vendor_tools.py."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from infra.azure import names
 from infra.checks import Check, require
 from infra.doctor import examine
@@ -207,3 +210,21 @@ def test_unknown_target_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigurationError) as error:
         examine("mars", spec("gcp"))
     assert all(name in error.value.mend for name in TARGETS)
+
+
+def test_doctor_exits_with_1_and_names_the_mend_where_something_is_missing(tools: Tools) -> None:
+    told = CliRunner().invoke(app, ["doctor", "--to", "azure"])
+    document = CliRunner().invoke(app, ["doctor", "--to", "azure", "--json"])
+    checks = json.loads(document.stdout)["checks"]
+
+    assert (told.exit_code, document.exit_code) == (1, 1)
+    assert "NO  az: `az` is not installed here.\n    mend: Install it: https://" in told.stdout
+    assert {key: checks[-1][key] for key in ("name", "ok")} == {"name": "az", "ok": False}
+    assert all(check.keys() == {"name", "ok", "found", "mend"} for check in checks)
+
+
+def test_doctor_exits_with_0_where_nothing_is_missing() -> None:
+    told = CliRunner().invoke(app, ["doctor", "--to", "local"])
+
+    assert (told.exit_code, "NO" in told.stdout) == (0, False), told.stdout
+    assert "ok  embedded AWS: installed" in told.stdout

@@ -1,5 +1,6 @@
 """Azure Functions: every request through the worker's HTTP streams, and the hourly purge, which Table Storage needs."""
 
+import logging
 import time
 
 import azure.functions
@@ -16,6 +17,8 @@ from wordup.config import Settings
 PURGE_ROWS = 5_000
 PURGE_SECONDS = 240  # what is left then waits for the next hour
 
+# The worker's server would log every path, and paths hold ids. It sets its loggers up later, but leaves filters alone.
+logging.getLogger("uvicorn.access").addFilter(lambda _: False)
 bot = build(Settings.from_env())
 application = create_app(bot)
 app = azure.functions.FunctionApp(http_auth_level=azure.functions.AuthLevel.ANONYMOUS)  # the bot's keys are its own

@@ -10,7 +10,7 @@ from infra.checks import require
 from infra.gcp import names, secret
 from infra.gcp.preflight import checks
 from infra.plan.offline import offline_graph
-from infra.spec import DeploymentSpec, environment
+from infra.spec import ROOT, DeploymentSpec, environment
 from infra.stack import Stack
 from infra.targets import Change, Kept, Removal, Report, Resource
 from wordup.config import Settings
@@ -67,7 +67,7 @@ class GCPDeployment:
 
     @property
     def _settings(self) -> dict[str, str]:
-        return {"package": str(package.build("gcp", "x86_64"))}
+        return {"package": str(package.build("gcp", "x86_64").relative_to(ROOT))}
 
     @property
     def _secret(self) -> str:

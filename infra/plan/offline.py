@@ -16,8 +16,11 @@ SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 
 
 class _Answer(msgspec.Struct):
+    """What the recording process prints; see `infra.plan.record.Answer`."""
+
     graph: Graph
     problems: list[str]
+    refusal: tuple[str, str] | None
 
 
 def offline_graph(cloud: str, spec: DeploymentSpec, package: Path | None = None, *, deletable: bool = False) -> Graph:
@@ -65,6 +68,8 @@ def _run(request: dict[str, object]) -> Graph:
             mend=f"All that it said:\n{reason}",
         )
     answer = msgspec.json.decode(done.stdout, type=_Answer)
+    if answer.refusal:
+        raise DeploymentError(answer.refusal[0], mend=answer.refusal[1])
     if answer.problems:
         raise DeploymentError(
             "The provider does not know these inputs:\n" + "\n".join(answer.problems),

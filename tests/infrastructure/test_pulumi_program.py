@@ -7,7 +7,7 @@ import pytest
 from infra.errors import DeploymentError
 from infra.plan.offline import configured_graph, offline_graph
 from infra.spec import ROOT, load
-from tests.infrastructure.plans import SUBSCRIPTION, one, plan
+from tests.infrastructure.plans import SUBSCRIPTION, one, plan, spec
 
 FILE = f"""
 name = "file-name"
@@ -94,3 +94,11 @@ def test_account_is_needed_to_deploy_but_not_to_plan(
         configured_graph({"cloud": cloud, **config})
     assert sentence in error.value.mend
     assert offline_graph(cloud, load(Path(config["file"])), Path(config["package"])).resources
+
+
+def test_answer_that_azure_would_cut_off_is_refused_with_the_key_to_mend() -> None:
+    slow = {"provider_timeout_seconds": 230, "stream_timeout_seconds": 230, "lease_seconds": 300}
+
+    with pytest.raises(DeploymentError, match="allows the model 230") as error:
+        offline_graph("azure", spec("azure", bot=slow))
+    assert error.value.mend == "Set it to 200 or less in wordup.toml."

@@ -1,5 +1,8 @@
 """The program as Pulumi runs it: by the folder that Pulumi.yaml names, with a stack's configuration."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,14 @@ def test_wrong_configuration_is_named(wrong: dict[str, str], sentence: str, conf
         configured_graph(config | wrong)
 
     assert sentence in error.value.sentence + error.value.mend
+
+
+def test_pulumi_s_command_line_finds_the_plug_ins_to_install() -> None:
+    """It asks the environment that Pulumi.yaml names in these words, and fails where there is no pip."""
+    asked = [sys.executable, "-m", "pip", "list", "-v", "--format", "json", "--not-required"]
+    listed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+    assert {"pulumi_azure_native", "pulumi_gcp"} <= {package["name"] for package in json.loads(listed)}
 
 
 def test_plan_names_components_like_the_lifecycles_of_the_stacks() -> None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from infra.local import embedded, ministack
 
+STOP_SECONDS = 60
+
 
 class EmbeddedCloud:
     """What stands in `folder`, instead of the developer's own in .local."""
@@ -46,4 +48,4 @@ def embedded_cloud(folder: Path) -> Iterator[EmbeddedCloud]:
         try:
             yield EmbeddedCloud(folder)
         finally:
-            ministack.stop(folder)
+            ministack.stop(folder, timeout=STOP_SECONDS)

@@ -23,6 +23,9 @@ _EVENT = re.compile(r"^(?P<stack>\S+) \| +(?P<done>\d+/\d+) \| .* \| (?P<type>AW
 # What the program is made of, beside its context.
 _PROGRAM = ("infra/aws/*.py", "infra/spec.py", "infra/package.py", "functions/wordup/config.py", "cdk.json", FILE.name)
 
+# What the CDK's command line adds to the context by itself: with it, a bare `cdk deploy` makes the same templates.
+_BY_CDK = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
+
 
 def synthesize(spec: DeploymentSpec, code: Path, *, embedded: bool = False, folder: Path = BUILD / "cdk") -> Path:
     """The folder with the templates, made unless it is there from the same program. Raises DeploymentError."""
@@ -33,7 +36,7 @@ def synthesize(spec: DeploymentSpec, code: Path, *, embedded: bool = False, fold
         return target
     group.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=group, prefix="new-") as draft:
-        settings = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"] | context
+        settings = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"] | _BY_CDK | context
         done = subprocess.run(
             [sys.executable, "-m", "infra.aws.app"],
             cwd=ROOT,

@@ -74,6 +74,23 @@ def test_secrets_stand_only_in_the_secret(deployed_bot: DeployedBot):
     assert [word for word in words if word in found] == []
 
 
+def test_function_has_its_rights_by_its_own_role(deployed_bot: DeployedBot):
+    caller = Caller(deployed_bot.url, deployed_bot.key)
+    iam = deployed_bot.cloud.client("iam")
+    [role] = [
+        name for name in (each["RoleName"] for each in iam.list_roles()["Roles"]) if name.startswith("wordup-api")
+    ]
+    policy = {"RoleName": role, "PolicyName": "Function"}
+    document = iam.get_role_policy(**policy)["PolicyDocument"]
+    iam.delete_role_policy(**policy)
+    try:
+        denied = caller.ask(QUESTION)
+    finally:
+        iam.put_role_policy(**policy, PolicyDocument=json.dumps(document))
+    assert (denied.status_code, denied.json()["code"]) == (503, "store_unavailable")
+    assert "AccessDeniedException" in denied.json()["detail"]
+
+
 def test_second_deploy_changes_nothing(deployed_bot: DeployedBot):
     again = deployed_bot.cloud.run("deploy", "--json")
     assert "Nothing changes." in again.stderr
@@ -134,6 +151,15 @@ def test_production_keeps_its_data_until_told_otherwise(tmp_path: Path):
         assert caller.http.get(f"/v1/conversations/{asked['conversation_id']}").status_code == 200
 
         assert cloud.wordup("destroy", "--delete-data")["left"] == []
+        assert not cloud.folder.exists()
+
+
+def test_offline_plan_needs_no_account_and_starts_nothing(tmp_path: Path):
+    with embedded_cloud(tmp_path / "aws") as cloud:
+        planned = cloud.wordup("plan", "--to", "aws", "--offline")
+        assert set(planned) == {"resources", "bill"}
+        assert all(set(resource) == {"name", "type", "inputs", "depends_on"} for resource in planned["resources"])
+        assert {"AWS::DynamoDB::Table", "AWS::Lambda::Function"} <= {each["type"] for each in planned["resources"]}
         assert not cloud.folder.exists()
 
 

@@ -207,3 +207,17 @@ def test_model_that_outlasts_the_gateway_is_refused():
     limits.check(parse({}))
     with pytest.raises(ConfigurationError, match=r"bot\.provider_timeout_seconds"):
         limits.check(parse({"bot": {"provider_timeout_seconds": 29}}))
+
+
+def test_bare_cdk_runs_the_same_program(synthesized: Templates, tmp_path: Path):
+    bin_folder = Path(sys.executable).parent
+    done = subprocess.run(
+        ["cdk", "synth", "--quiet", "--output", tmp_path, "--context", "code=functions"],
+        cwd=ROOT,
+        env={"PATH": f"{bin_folder}:/usr/bin:/bin", "HOME": str(tmp_path), "CDK_DISABLE_VERSION_CHECK": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert templates.read(tmp_path) == synthesized("dev")

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
+import httpx2
 import msgspec
 import typer
 from rich.markdown import Markdown
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli import console
-from cli.client import Client, Refused, Unreachable
+from cli.client import Client, Refused
 from cli.steps import Steps
 from infra import spec
 from infra.errors import DeploymentError
@@ -27,10 +27,9 @@ from wordup.errors import WrongAccessKey
 from wordup.keyring import new_ring
 
 QUESTION = "How long may a Lambda function run?"
-# A new role and a new API are known everywhere in AWS only after a while; until then the bot is refused what it may.
-PATIENCE_SECONDS = 90.0
-WAIT_SECONDS = 2.0
-_PASSING = {"internal_error", "secret_unavailable", "store_unavailable", "unavailable", "unexpected_answer"}
+# A new role and a new address are known everywhere in a cloud only after a while.
+READY_SECONDS = 120.0
+WAIT_SECONDS = 1.0
 
 
 def _known(target: str) -> str:
@@ -86,10 +85,12 @@ def deploy(
         changes = target.changes(report)
     _show_changes(changes)
     if target.is_billed and not yes:
-        _ask_leave("This creates resources that cost money. Deploy?")
+        _ask_leave("This creates resources that cost money; how much is not estimated yet. Deploy?")
     with Steps(console.progress) as report:
         target.deploy(report)
         url = target.outputs()["url"]
+        _give_keys(target, report)
+        _wait_until_ready(target, url, report)
         key, answer = _first_question(target, url, report) if deployment.bot.auth == "key" else (None, None)
     done = Deployed(
         url=url,
@@ -180,26 +181,47 @@ def _deployed(target: Target) -> dict[str, str]:
     return found
 
 
-def _first_question(target: Target, url: str, report: Report) -> tuple[str, str]:
-    """The owner's access key, made with the first deployment, and the answer that it got."""
+def _give_keys(target: Target, report: Report) -> None:
+    """The secret's first value. A later deployment leaves it as it is."""
     report.step("Reading the keys")
     secret = target.read_secret()
     if "signing" not in secret:
-        secret |= {"signing": msgspec.json.decode(new_ring()), "provider_key": ""}
-        target.write_secret(secret)
-    key = secret.get("access_key") or _make_access_key(target, secret)
+        target.write_secret({"signing": msgspec.json.decode(new_ring()), "provider_key": "", **secret})
+
+
+def _wait_until_ready(target: Target, url: str, report: Report) -> None:
+    report.step("Waiting until it is ready")
+    deadline = time.monotonic() + READY_SECONDS
+    # A proxy for the internet is not asked for what runs on this machine.
+    with httpx2.Client(timeout=READY_SECONDS, trust_env=target.is_billed) as http:
+        while True:
+            try:
+                response = http.get(f"{url}readyz")
+                if response.is_success:
+                    return
+                why = response.text
+            except httpx2.TransportError as error:
+                why = str(error) or type(error).__name__
+            if time.monotonic() > deadline:
+                raise DeploymentError(f"{url} is not ready after {READY_SECONDS:g} s: {why}", mend="Look in its log.")
+            time.sleep(WAIT_SECONDS)
+
+
+def _first_question(target: Target, url: str, report: Report) -> tuple[str, str]:
+    """The owner's access key, made with the first deployment, and the answer that it got."""
     report.step("Asking the first question")
+    key = target.read_secret().get("access_key") or _make_access_key(target)
     try:
         return key, _ask(url, key)
     except Refused as error:
         if error.code != WrongAccessKey.code:
             raise
         # The table is a new one, or somebody revoked the owner's key: this deployment needs one that opens.
-        key = _make_access_key(target, secret)
+        key = _make_access_key(target)
         return key, _ask(url, key)
 
 
-def _make_access_key(target: Target, secret: dict[str, Any]) -> str:
+def _make_access_key(target: Target) -> str:
     async def make() -> str:
         with target.connected() as settings:
             store = open_store(settings)
@@ -209,7 +231,7 @@ def _make_access_key(target: Target, secret: dict[str, Any]) -> str:
                 await store.close()
 
     key = asyncio.run(make())
-    target.write_secret({**secret, "access_key": key})
+    target.write_secret({**target.read_secret(), "access_key": key})
     return key
 
 
@@ -217,7 +239,7 @@ def _ask(url: str, key: str) -> str:
     async def ask() -> str:
         client = Client(url, key)
         try:
-            return await _patiently(lambda: _answer(client))
+            return await _answer(client)
         finally:
             await client.close()
 
@@ -230,18 +252,6 @@ async def _answer(client: Client) -> str:
             if name == "done":
                 return data["message"]
     raise DeploymentError("The bot's answer has no end.", mend="Look in its log.")
-
-
-async def _patiently[T](attempt: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return await attempt()
-        except (Refused, Unreachable) as error:
-            is_passing = isinstance(error, Unreachable) or error.code in _PASSING
-            if not is_passing or time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(WAIT_SECONDS)
 
 
 def _ask_leave(question: str) -> None:

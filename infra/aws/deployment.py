@@ -66,7 +66,7 @@ class AWSDeployment:
                 report.step("Preparing the account for the CDK")
                 account = self.client("sts").get_caller_identity()["Account"]
                 cdk.bootstrap(account, self._environment["AWS_REGION"], report)
-                self._place.prepare(self.client)
+            self._place.prepare(self.client)
             report.step("Deploying the stacks")
             cdk.deploy(built, report)
             self._place.finish(self.client, templates.read(built), report)

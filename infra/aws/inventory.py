@@ -19,13 +19,15 @@ def present(client: Client, spec: DeploymentSpec) -> list[str]:
     """`<kind> <name>` of everything that is there under the deployment's names."""
     stacks = (names.api_stack(spec), names.data_stack(spec))
     found = [f"stack {stack}" for stack in stacks if stack_named(client, stack)]
-    if _exists(lambda: client("lambda").get_function(FunctionName=names.function(spec))):
+    if _found(lambda: client("lambda").get_function(FunctionName=names.function(spec))):
         found.append(f"function {names.function(spec)}")
     apis = client("apigateway").get_paginator("get_rest_apis").paginate()
     found += [f"API {api['name']}" for page in apis for api in page["items"] if api["name"] == spec.name]
-    if _exists(lambda: client("dynamodb").describe_table(TableName=names.table(spec))):
+    if _found(lambda: client("dynamodb").describe_table(TableName=names.table(spec))):
         found.append(f"table {names.table(spec)}")
-    if _exists(lambda: client("secretsmanager").describe_secret(SecretId=names.secret(spec))):
+    # One that waits for its deletion is gone for everybody who would read it.
+    secret = _found(lambda: client("secretsmanager").describe_secret(SecretId=names.secret(spec)))
+    if secret and "DeletedDate" not in secret:
         found.append(f"secret {names.secret(spec)}")
     for wanted in (names.function_log(spec), names.access_log(spec)):
         groups = client("logs").describe_log_groups(logGroupNamePrefix=wanted)["logGroups"]
@@ -61,11 +63,11 @@ def deployed_template(client: Client, stack: str) -> dict[str, Any]:
     return json.loads(body) if isinstance(body, str) else body
 
 
-def _exists(ask: Callable[[], object]) -> bool:
+def _found(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The description that is asked for; empty where there is no such thing."""
     try:
-        ask()
+        return ask()
     except ClientError as error:
         if code(error) not in _ABSENT:
             raise
-        return False
-    return True
+        return {}

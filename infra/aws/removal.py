@@ -17,6 +17,7 @@ from infra.targets import Kept, Removal, Report
 
 POLL_SECONDS = 1.0
 TIMEOUT_SECONDS = 900.0
+_WAIT = {"Delay": 2, "MaxAttempts": 150}
 PROTECTED = "it was deployed as production; --delete-data removes it"
 SHARED = "every CDK application of this account and region uses it"
 
@@ -75,14 +76,17 @@ def _unprotect(client: Client, spec: DeploymentSpec) -> None:
     client("cloudformation").update_termination_protection(
         StackName=names.data_stack(spec), EnableTerminationProtection=False
     )
-    client("dynamodb").update_table(TableName=names.table(spec), DeletionProtectionEnabled=False)
+    dynamodb, table = client("dynamodb"), names.table(spec)
+    dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+    dynamodb.get_waiter("table_exists").wait(TableName=table, WaiterConfig=_WAIT)
 
 
 def _delete_remains(client: Client, spec: DeploymentSpec) -> None:
     """What the stack retained, or what a service made again after it."""
     logs = client("logs")
+    dynamodb, table = client("dynamodb"), names.table(spec)
     deletions = (
-        lambda: client("dynamodb").delete_table(TableName=names.table(spec)),
+        lambda: dynamodb.delete_table(TableName=table),
         # At once: the days of grace that a deleted secret has would block its name.
         lambda: client("secretsmanager").delete_secret(SecretId=names.secret(spec), ForceDeleteWithoutRecovery=True),
         lambda: logs.delete_log_group(logGroupName=names.function_log(spec)),
@@ -94,3 +98,4 @@ def _delete_remains(client: Client, spec: DeploymentSpec) -> None:
         except ClientError as error:
             if code(error) != "ResourceNotFoundException":
                 raise
+    dynamodb.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig=_WAIT)

@@ -11,6 +11,9 @@ from tests.deploying import embedded_cloud
 from tests.e2e.conftest import DeployedBot
 from tests.serving import Caller
 
+# A deployment builds the package, starts Node several times and an AWS: on a busy machine that takes its time.
+pytestmark = pytest.mark.timeout(600)
+
 QUESTION = "What does AWS Lambda cost?"
 
 
@@ -169,3 +172,10 @@ def test_without_a_deployment_nothing_is_started(tmp_path: Path):
             cloud.run("outputs")
         assert cloud.wordup("destroy") == {"removed": [], "kept": [], "left": []}
         assert not cloud.folder.exists()
+
+
+def test_unknown_target_is_wrong_usage(tmp_path: Path):
+    with embedded_cloud(tmp_path / "aws") as cloud:
+        result = cloud.run("deploy", "--to", "mars")
+        assert result.exit_code == 2
+        assert "local" in result.stderr

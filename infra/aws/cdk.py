@@ -67,8 +67,9 @@ class CDK:
             "CDK_DISABLE_CLI_TELEMETRY": "true",
         }
 
-    def bootstrap(self, account: str, region: str, report: Report) -> None:
-        self._run(["bootstrap", f"aws://{account}/{region}"], report)
+    def bootstrap(self, templates: Path, account: str, region: str, report: Report) -> None:
+        # With the templates, because the CDK would otherwise run the program, and that package the function once more.
+        self._run(["bootstrap", "--app", str(templates), f"aws://{account}/{region}"], report)
 
     def deploy(self, templates: Path, report: Report) -> None:
         """Every stack, in the order of their dependencies; one that is up to date is left alone."""

@@ -65,7 +65,7 @@ class AWSDeployment:
             if not stack_named(self.client, names.TOOLKIT):
                 report.step("Preparing the account for the CDK")
                 account = self.client("sts").get_caller_identity()["Account"]
-                cdk.bootstrap(account, self._environment["AWS_REGION"], report)
+                cdk.bootstrap(built, account, self._environment["AWS_REGION"], report)
             self._place.prepare(self.client)
             report.step("Deploying the stacks")
             cdk.deploy(built, report)

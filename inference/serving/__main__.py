@@ -11,6 +11,8 @@ from serving.app import create_app
 from serving.config import Settings
 from serving.errors import ConfigurationError
 
+log = logging.getLogger(__name__)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status: 0 after a drained stop, 1 when the models were refused, 2 for a wrong setting."""
@@ -24,10 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
-    def stop() -> None:
+    failures: list[BaseException] = []
+
+    def stop(failure: BaseException) -> None:
+        log.critical("the models cannot be served", exc_info=failure)
+        failures.append(failure)
         server.should_exit = True
 
-    app = create_app(settings, on_refused=stop)
+    app = create_app(settings, on_failure=stop)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -42,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     # uvicorn drains on SIGTERM and then sends itself the signal again; a drained process exits with 0 all the same.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     server.run()
-    return 1 if app.state.service.refused else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

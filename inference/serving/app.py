@@ -64,13 +64,18 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     pointer: str | None = None
 
 
-def create_app(settings: Settings, on_refused: Callable[[], None] = lambda: None) -> Starlette:
-    """The server for these settings; models load when it starts. `on_refused` is called when they cannot."""
-    service = Service(settings, on_refused)
+def create_app(settings: Settings, on_failure: Callable[[BaseException], None]) -> Starlette:
+    """The server for these settings; models load when it starts. `on_failure` is called when they cannot."""
+    service = Service(settings)
+
+    def loaded(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()):
+            on_failure(failure)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         loading = asyncio.create_task(service.load())
+        loading.add_done_callback(loaded)
         yield
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
@@ -197,29 +202,24 @@ class _Events:
         self.code = "client_left"
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        steps: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        steps: asyncio.Queue[tuple[int, int] | None] = asyncio.Queue()
         self._running.jobs[0].listener = lambda step, of: steps.put_nowait((step, of))
         working = asyncio.create_task(self._service.finish(self._ask, self._running))
+        working.add_done_callback(lambda _: steps.put_nowait(None))
         deadline = time.monotonic() + self._service.settings.timeout_seconds
         try:
-            while not working.done() or not steps.empty():
-                getting = asyncio.create_task(steps.get())
+            while True:
                 left = deadline - time.monotonic()
-                await asyncio.wait(
-                    {working, getting},
-                    timeout=max(0.0, min(left, _KEEP_ALIVE_SECONDS)),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if getting.done():
-                    step, of = getting.result()
-                    yield _event("step", {"step": step, "steps": of})
-                    continue
-                getting.cancel()
-                if working.done():
-                    break
                 if left <= 0:
                     raise errors.TimedOut()
-                yield b": waiting\n\n"
+                try:
+                    step = await asyncio.wait_for(steps.get(), min(left, _KEEP_ALIVE_SECONDS))
+                except TimeoutError:
+                    yield b": waiting\n\n"
+                    continue
+                if step is None:
+                    break
+                yield _event("step", {"step": step[0], "steps": step[1]})
             failure = working.exception()
             if failure and not isinstance(failure, InferenceError):
                 self.code = InferenceError.code

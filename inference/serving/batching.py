@@ -96,9 +96,9 @@ class Batcher:
                 self._arrived.clear()
                 await self._arrived.wait()
             await self._window()
-            batch = self._take()
-            if batch:
-                await self._run(batch)
+            if self._waiting:
+                # No name for the batch here: an idle worker would hold the last one's pictures.
+                await self._run(self._take())
 
     async def _window(self) -> None:
         """Waits while company keeps arriving, at most four windows."""
@@ -111,8 +111,6 @@ class Batcher:
                 return
 
     def _take(self) -> list[Job]:
-        if not self._waiting:
-            return []
         first = self._waiting[0]
         pipeline = self._pipelines[task(first.request)]
         key, pixels = pipeline.batch_key(first), max(1, pipeline.pixels(first))

@@ -41,9 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " hub:owner/name@revision."
         ),
     ] = ""
-    model_cache: Annotated[Path, Meta(description="Where models from object storage or the hub are kept.")] = Path(
-        "models"
-    )
+    model_cache: Annotated[str, Meta(description="Where models from object storage or the hub are kept.")] = "models"
     host: Annotated[str, Meta(description="The address to listen on; the image sets 0.0.0.0.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="The port to listen on.", ge=0, le=65535)] = 8080
     predict_route: Annotated[Route, Meta(description="Vertex AI's predict route.")] = "/predict"
@@ -85,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Buckets or prefixes outputs may go to, separated by commas; empty: none.")
     ] = ""
     prompt_characters: Annotated[Count, Meta(description="The longest prompt, in characters.", le=20_000)] = 2_000
-    max_steps: Annotated[Count, Meta(description="The most steps of one request.", le=1000)] = 100
+    max_steps: Annotated[Count, Meta(description="The most steps of one request.", le=900)] = 100
     max_side: Annotated[Count, Meta(description="The longest side of an output, in pixels.", le=8192)] = 2048
     default_side: Annotated[Count, Meta(description="Width and height where a request names none.", le=8192)] = 512
     max_frames: Annotated[Count, Meta(description="The most frames of a video.", le=1024)] = 121

@@ -74,7 +74,7 @@ def _instances(fields: _Object, most: int) -> list[tuple[Request, str]]:
 def _object(raw: bytes | msgspec.Raw, pointer: str = "") -> _Object:
     try:
         return msgspec.json.decode(raw, type=_Object)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if pointer:
             raise InvalidField(pointer, "This is no JSON object.") from None
         raise MalformedJSON() from None
@@ -87,7 +87,7 @@ def _request(raw: bytes, pointer: str) -> Request:
         sentence, _, path = str(error).partition(" - at `$")
         where = "".join(f"/{name or index}" for name, index in _PATH.findall(path))
         raise InvalidField(pointer + where, f"{sentence}.") from None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedJSON() from None
 
 

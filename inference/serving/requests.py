@@ -14,7 +14,9 @@ from serving.errors import InvalidField
 
 Picture = Annotated[str, Meta(min_length=1)]
 Side = Annotated[int, Meta(ge=8, le=8192)]
-Steps = Annotated[int, Meta(ge=1, le=1000)]
+# Schedulers are trained on 1,000 steps, and some count from 1: more than this many cannot be spread over them.
+MAX_STEPS = 900
+Steps = Annotated[int, Meta(ge=1, le=MAX_STEPS)]
 Guidance = Annotated[float, Meta(ge=0, le=50)]
 Strength = Annotated[float, Meta(gt=0, le=1)]
 Seed = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]

@@ -14,7 +14,7 @@ from serving import pipelines
 from serving.batching import Batcher
 from serving.config import Settings
 from serving.envelopes import Ask
-from serving.errors import ConfigurationError, ModelRefused, NotReady, QueueFull
+from serving.errors import ConfigurationError, ModelRefused, NotReady, QueueFull, ServerError
 from serving.intake import Intake
 from serving.loading import fetch
 from serving.memory import MemoryBudget, device_bytes
@@ -40,11 +40,9 @@ class Running:
 
 
 class Service:
-    def __init__(self, settings: Settings, on_refused: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.refused: ModelRefused | ConfigurationError | None = None
-        self._on_refused = on_refused
         self._pipelines: dict[str, Pipeline] = {}
         self._codecs = ThreadPoolExecutor(_CODEC_THREADS, thread_name_prefix="codec")
         self._batcher: Batcher | None = None
@@ -64,14 +62,8 @@ class Service:
         return self._admitted == 0 and (self._batcher is None or self._batcher.idle)
 
     async def load(self) -> None:
-        """Fetches, checks, loads and warms up the models. On a refusal `refused` is set and nothing is served."""
-        try:
-            memory = await self._in_codec(self._load)
-        except (ModelRefused, ConfigurationError) as error:
-            self.refused = error
-            log.error("%s %s %s", error.code, error.sentence, error.mend)
-            self._on_refused()
-            return
+        """Fetches, checks, loads and warms up the models. Raises ModelRefused, ConfigurationError."""
+        memory = await self._in_codec(self._load)
         self._batcher = Batcher(self._pipelines, self.settings, memory, self.metrics)
         self.metrics.weights.set(memory.weights)
         self.metrics.ready.set(1)
@@ -120,21 +112,25 @@ class Service:
     def _load(self) -> MemoryBudget:
         settings = self.settings
         runtime = make_runtime(settings)
+        cache = Path(settings.model_cache)
         memory = MemoryBudget(settings.memory_bytes or device_bytes(runtime.device))
         objects = Objects(settings.input_uris, settings.output_uris, settings.object_bytes)
         credentials, checker = None, None
         if settings.c2pa_certificate:
             credentials = ContentCredentials(Path(settings.c2pa_certificate), Path(settings.c2pa_key))
         if settings.safety_model:
-            folder = fetch(settings.safety_model, settings.model_cache)
+            folder = fetch(settings.safety_model, cache)
             checker = SafetyChecker(folder, settings.safety_label, settings.safety_threshold, runtime, memory)
         for source in settings.models:
-            pipeline = pipelines.load(fetch(source, settings.model_cache), settings, runtime, memory, self.metrics)
+            pipeline = pipelines.load(fetch(source, cache), settings, runtime, memory, self.metrics)
             for name in pipeline.tasks:
                 if name in self._pipelines:
                     raise ConfigurationError("INFERENCE_MODEL", f"Two models do {name}.")
                 self._pipelines[name] = pipeline
-            pipeline.warm_up()
+            try:
+                pipeline.warm_up()
+            except ServerError as error:
+                raise ModelRefused(f"{pipeline.name} fails at its first request: {error.sentence}") from error
         self._intake = Intake(self._pipelines, settings, objects, memory, checker)
         self._outputs = Outputs(settings, objects, checker, credentials)
         return memory

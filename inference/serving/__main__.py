@@ -5,9 +5,6 @@ import logging
 import signal
 import sys
 
-import uvicorn
-
-from serving.app import create_app
 from serving.config import Settings
 from serving.errors import ConfigurationError
 
@@ -24,6 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"{error.code}: {error.sentence} {error.mend}", file=sys.stderr)
         return 2
+    # Imported here so that a wrong setting is told at once, not after the seconds that torch takes to load.
+    import uvicorn
+
+    from serving.app import create_app
+
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
     failures: list[BaseException] = []

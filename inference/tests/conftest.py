@@ -29,10 +29,10 @@ PLATFORM_ENVIRONMENT = {
 
 
 class Server:
-    """A running server: `client` talks to it, `service` is its inside, `call` runs something on its event loop."""
+    """A running server: `client` talks to it, `service` is its inside."""
 
-    def __init__(self, url: str, service: Service, loop: asyncio.AbstractEventLoop) -> None:
-        self.url, self.service, self._loop = url, service, loop
+    def __init__(self, url: str, service: Service) -> None:
+        self.url, self.service = url, service
         self.client = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def ask(self, path: str = "/invocations", accept: str = "application/json", **fields: object) -> httpx.Response:
@@ -68,7 +68,7 @@ def serving(settings: Settings) -> Iterator[Server]:
         wait_for(lambda: server.started and (service.ready or failures))
         assert failures == []
         port = server.servers[0].sockets[0].getsockname()[1]
-        running = Server(f"http://127.0.0.1:{port}", service, loop)
+        running = Server(f"http://127.0.0.1:{port}", service)
         with running.client:
             yield running
     finally:

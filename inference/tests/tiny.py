@@ -14,7 +14,12 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLWan,
     DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
     UniPCMultistepScheduler,
     WanPipeline,
@@ -25,8 +30,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
     UMT5Config,
     UMT5EncoderModel,
 )
@@ -74,30 +82,97 @@ def stable_diffusion(folder: Path) -> Path:
             cross_attention_dim=32,
             norm_num_groups=2,
         ),
-        vae=AutoencoderKL(
-            block_out_channels=[4, 8],
-            down_block_types=["DownEncoderBlock2D"] * 2,
-            up_block_types=["UpDecoderBlock2D"] * 2,
-            latent_channels=4,
-            norm_num_groups=2,
-        ),
-        text_encoder=CLIPTextModel(
-            CLIPTextConfig(
-                bos_token_id=512,
-                eos_token_id=513,
-                pad_token_id=513,
-                hidden_size=32,
-                intermediate_size=64,
-                num_attention_heads=8,
-                num_hidden_layers=3,
-                vocab_size=514,
-            )
-        ),
+        vae=_picture_vae(),
+        text_encoder=_clip_text(),
         tokenizer=clip_tokenizer(folder / "tokenizer"),
         scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def _clip_text(kind: type[CLIPTextModel] = CLIPTextModel, projection: int = 512) -> CLIPTextModel:
+    return kind(
+        CLIPTextConfig(
+            bos_token_id=512,
+            eos_token_id=513,
+            pad_token_id=513,
+            hidden_size=32,
+            intermediate_size=64,
+            num_attention_heads=8,
+            num_hidden_layers=3,
+            vocab_size=514,
+            projection_dim=projection,
+        )
+    )
+
+
+def _picture_vae(latent_channels: int = 4, **more: object) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=[4, 8],
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        latent_channels=latent_channels,
+        norm_num_groups=2,
+        **more,
+    )
+
+
+def stable_diffusion_xl(folder: Path) -> Path:
+    """SDXL's shape: two text encoders, pooled embeddings and size conditioning."""
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer(folder / "tokenizer")
+    StableDiffusionXLPipeline(
+        unet=UNet2DConditionModel(
+            block_out_channels=(4, 8),
+            layers_per_block=1,
+            sample_size=32,
+            in_channels=4,
+            out_channels=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=64,
+            norm_num_groups=2,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=80,
+            transformer_layers_per_block=(1, 1),
+            use_linear_projection=True,
+        ),
+        vae=_picture_vae(),
+        text_encoder=_clip_text(),
+        text_encoder_2=_clip_text(CLIPTextModelWithProjection, 32),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        scheduler=EulerDiscreteScheduler(),
+    ).save_pretrained(folder)
+    return folder
+
+
+def flux(folder: Path) -> Path:
+    """FLUX's shape: a transformer over packed latents, CLIP for the pooled and T5 for the token embeddings."""
+    torch.manual_seed(0)
+    FluxPipeline(
+        transformer=FluxTransformer2DModel(
+            patch_size=1,
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=32,
+            axes_dims_rope=(4, 4, 8),
+            guidance_embeds=True,
+        ),
+        vae=_picture_vae(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06, scaling_factor=1.5),
+        text_encoder=_clip_text(),
+        text_encoder_2=T5EncoderModel(T5Config(vocab_size=259, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)),
+        tokenizer=clip_tokenizer(folder / "tokenizer"),
+        tokenizer_2=byte_tokenizer(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
     ).save_pretrained(folder)
     return folder
 

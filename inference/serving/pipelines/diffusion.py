@@ -1,5 +1,6 @@
 """Pictures and videos by diffusers: Stable Diffusion, SDXL and FLUX folders give the three picture tasks, Wan video."""
 
+import inspect
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,8 +129,12 @@ class DiffusersPipeline:
             "generator": [torch.Generator("cpu").manual_seed(job.seed) for job in jobs],
             "output_type": "np",
             "callback_on_step_end": after_step,
-            **_shape(first, jobs),
+            **_pictures(first, jobs),
         }
+        size = {"width": jobs[0].width, "height": jobs[0].height}
+        # Stable Diffusion's image-to-image takes the size from its picture and has no arguments for it.
+        taken = inspect.signature(pipeline.__call__).parameters
+        arguments |= {name: side for name, side in size.items() if name in taken}
         with torch.inference_mode(), _device_errors():
             arguments |= self._encode(requests)
             made = pipeline(**arguments)
@@ -194,16 +199,15 @@ def _smallest_requests(tasks: frozenset[str]) -> list[Generation]:
     ]
 
 
-def _shape(first: Generation, jobs: Sequence[Job]) -> dict[str, Any]:
-    """The size and the pictures to start from; Stable Diffusion's image-to-image takes the size from its picture."""
-    size = {"width": jobs[0].width, "height": jobs[0].height}
+def _pictures(first: Generation, jobs: Sequence[Job]) -> dict[str, Any]:
+    """What the task takes beside the prompt: the number of frames, or the pictures to start from."""
     if isinstance(first, Text2Video):
-        return {**size, "num_frames": first.frames}
+        return {"num_frames": first.frames}
     if not isinstance(first, Img2Img):
-        return size
+        return {}
     given = {"image": [_fit(job.images[0], job) for job in jobs], "strength": first.strength}
     if isinstance(first, Inpaint):
-        return {**size, **given, "mask_image": [_fit(job.mask, job) for job in jobs if job.mask]}
+        given["mask_image"] = [_fit(job.mask, job) for job in jobs if job.mask]
     return given
 
 

@@ -6,7 +6,6 @@ infrastructure program passes every field on. A variable that begins with WORDUP
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -37,7 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(description="The account's table URL on Azure, the project on Google Cloud; empty: the SDK's default."),
     ] = ""
-    data_dir: Annotated[Path, Meta(description="The self-hosted home's folder: database, signing key.")] = Path("data")
+    data_dir: Annotated[
+        str, Meta(description="The self-hosted home's folder: database, signing key.", min_length=1)
+    ] = "data"
     knowledge_dir: Annotated[
         str, Meta(description="The folder of Markdown that answers come from; empty: the one that ships.")
     ] = ""

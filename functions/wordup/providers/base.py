@@ -5,7 +5,7 @@ only members of ProviderError; it retries by itself what is safe to retry (nothi
 upstream call when its iterator is closed, and treats a stream without a finish reason as ProviderTruncated.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
 
 import msgspec
@@ -39,6 +39,14 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float
     passages: list[Passage] = []
     temperature: float | None = None
+    # What the catalogue says for this model: its thinking would use up `max_tokens` before the answer begins.
+    reasoning_effort: str | None = None
+
+
+def input_token_bound(messages: list[Message]) -> int:
+    """The most tokens that `messages` can be: no token is shorter than a byte of UTF-8, and a chat format frames each
+    message with a few tokens of its own (OpenAI's with 4, and 3 for the answer; 16 leaves room for other formats)."""
+    return 16 + sum(16 + len(message.content.encode()) for message in messages)
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -46,16 +54,18 @@ class Delta(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of an answer. Tokens as the provider counted them; `cached_input_tokens` are part of `input_tokens`."""
+    """The end of an answer. Tokens as the provider counted them; `cached_input_tokens`, read from the provider's prompt
+    cache, and `cache_write_input_tokens`, stored there, are part of `input_tokens` and have prices of their own."""
 
     finish_reason: FinishReason
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
 
 
 class Provider(Protocol):
-    def stream(self, request: CompletionRequest) -> AsyncIterator[Delta | Finish]:
+    def stream(self, request: CompletionRequest) -> AsyncGenerator[Delta | Finish]:
         """Raises ProviderBusy, ProviderTimeout, ProviderTruncated, ProviderRefused, ProviderError."""
         ...
 

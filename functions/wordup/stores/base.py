@@ -11,7 +11,7 @@ Edge cases, the same in every adapter:
   and an `Add` to it starts from nothing, although the database may delete it much later.
 * `version` is opaque and differs after every write of the row, an `Add` included.
 * `write` applies all its operations or none. Where several conditions fail, the error names the first in list order.
-  A row may appear once in a write; at most 25 operations.
+  A row may appear once in a write; at most 25 operations; else ValueError, before anything is sent.
 * Deleting what is not there is no error, unless `must_exist` or `if_version` asks for it.
 * An `Add` whose result would pass a ceiling fails with CeilingReached and changes nothing; a negative or zero delta
   is never refused. A count that is not there is 0. `Add` leaves `data` alone, and `expires_at` too where the row has
@@ -74,6 +74,14 @@ class Add(msgspec.Struct, frozen=True, kw_only=True):
 Operation = Put | Delete | Add
 
 
+def check(operations: list[Operation]) -> None:
+    """Raises ValueError for a write that no database takes: a use case's bug, not the caller's."""
+    if len(operations) > MAX_OPERATIONS:
+        raise ValueError(f"{len(operations)} operations in one write; at most {MAX_OPERATIONS} fit")
+    if len({operation.sk for operation in operations}) < len(operations):
+        raise ValueError("a row may appear only once in a write")
+
+
 class Page(msgspec.Struct, frozen=True):
     """`cursor` continues after the last row; None when nothing follows. A page may be short and still have one."""
 
@@ -101,7 +109,7 @@ class Store(Protocol):
         ...
 
     async def scan(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
-        """Rows of every partition whose `pk` begins with `prefix`, in no particular order. The operator's, not a turn's."""
+        """Rows of every partition whose `pk` begins with `prefix`, in any order. The operator's, not a turn's."""
         ...
 
     async def purge(self, *, limit: int) -> int:
@@ -122,10 +130,18 @@ async def every(store: Store, pk: str, prefix: str, *, page: int = 100) -> Async
             return
 
 
-async def delete_all(store: Store, pk: str, prefix: str) -> int:
-    """Deletes every row of a partition under a prefix, in writes of at most MAX_OPERATIONS; tells how many."""
+async def delete_all(store: Store, pk: str, prefix: str, *, keep: str | None = None) -> int:
+    """Deletes every row of a partition under a prefix but `keep`, in writes of at most MAX_OPERATIONS; tells how
+    many. What is written behind the cursor meanwhile stays."""
     total = 0
-    while rows := (await store.query(pk, prefix, limit=MAX_OPERATIONS)).rows:
-        await store.write(pk, [Delete(sk=row.sk) for row in rows])
-        total += len(rows)
-    return total
+    batch: list[Operation] = []
+    async for row in every(store, pk, prefix):
+        if row.sk == keep:
+            continue
+        batch.append(Delete(sk=row.sk))
+        if len(batch) == MAX_OPERATIONS:
+            await store.write(pk, batch)
+            total, batch = total + len(batch), []
+    if batch:
+        await store.write(pk, batch)
+    return total + len(batch)

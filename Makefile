@@ -1,0 +1,58 @@
+# What each verb does: make help. Options: TO=local|aws|gcp|azure PROFILE=dev|production NAME=...
+.DEFAULT_GOAL := help
+.PHONY: help setup deploy destroy serve test check fmt bench docs clean lock
+
+SET_UP = @python3 infra/toolchain.py
+BIN = .venv/bin
+TARGET = $(if $(TO),--to $(TO))
+DEPLOYMENT = $(TARGET) $(if $(PROFILE),--profile $(PROFILE)) $(if $(NAME),--name $(NAME))
+
+help: ## print the verbs
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## everything that work on the bot needs, in .venv, .tools and node_modules
+	$(SET_UP) setup
+
+deploy: ## deploy the bot and ask it a question: on this machine, or TO= a cloud
+	$(SET_UP) $(or $(TO),local)
+	@$(BIN)/wordup deploy $(DEPLOYMENT)
+
+destroy: ## remove what deploy made
+	$(SET_UP) $(or $(TO),local)
+	@$(BIN)/wordup destroy $(DEPLOYMENT)
+
+serve: ## run the bot on this machine without any cloud
+	$(SET_UP) serve
+	@$(BIN)/wordup serve
+
+test: ## run every test
+	$(SET_UP) test
+	$(BIN)/pytest $(TESTS)
+
+check: ## lint, format, types, import contracts
+	$(SET_UP) check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+fmt: ## format the code and mend what the linter can
+	$(SET_UP) check
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: ## run every benchmark, or BENCH= one of them
+	$(SET_UP) bench
+	@set -e; for name in $(or $(BENCH),$(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))); do \
+		$(BIN)/python -m benchmarks.$$name; done
+
+docs: ## write the parts of docs/ that are made from the code
+	$(SET_UP) check
+	@$(BIN)/python -m cli.docs
+
+clean: ## remove what was set up, built or cached; deployments and data stay
+	rm -rf .venv .tools node_modules build dist cdk.out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+lock: ## resolve the lock files anew from pyproject.toml and package.json; UPGRADE=1 takes the newest
+	$(SET_UP) lock

@@ -1,0 +1,265 @@
+"""How long the first caller of a new Lambda instance waits, beside functions that do less.
+
+Every function runs in a new process of Lambda's own runtime client, awslambdaric, against a Runtime API and an
+embedded AWS on this machine. The bot's is the very package that is deployed, with DynamoDB and Secrets Manager; its
+answer comes from the offline provider, or by the openai package from a stand-in for OpenAI. The peers read a row of the
+same table and write one, and do nothing of what else a turn takes: no user, no limits, no retrieval, no model. Bytecode
+is compiled for all alike. `init` is from the start of the process to its first request for work, `answer` to the answer
+to its first `POST /chat`. The functions take turns; the first round is left out, since it fills the disk's cache.
+Ratios are to the bare boto3 client's medians.
+
+A processor of this machine is not Lambda's share of one, so the ratios say more than the milliseconds. The imports are
+of one run each, with `-X importtime`, which slows them down.
+"""
+
+import argparse
+import asyncio
+import compileall
+import importlib.metadata
+import json
+import os
+import py_compile
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from benchmarks import results
+from benchmarks.runtime_api import FunctionFailed, Instance
+from infra import package, spec
+from infra.local import ministack
+from tests.emulators import create_dynamodb_table
+from tests.provider_server import ProviderServer
+from wordup.auth import issue_key
+from wordup.bootstrap import build
+from wordup.config import Settings
+from wordup.keyring import new_ring
+
+QUESTION = "How long can a Lambda function run?"
+REPETITIONS = 9
+LOCK = spec.ROOT / "requirements" / "bench.txt"
+PEERS = Path(__file__).parent / "peers"
+IMPORTS_SHOWN = 14
+IMPORT_TIME = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)  # its own, with others, its name
+VERSIONS = ("awslambdaric", "boto3", "botocore", "fastapi", "mangum", "msgspec", "openai", "starlette")
+BASELINE, OFFLINE, OPENAI = "boto3 alone", "Word Up!, offline", "Word Up!, openai"
+
+
+@dataclass(frozen=True)
+class Function:
+    """What starts: an entry point with its package, its variables and the first event."""
+
+    name: str
+    root: Path
+    handler: str
+    environment: Mapping[str, str]
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """In milliseconds."""
+
+    init: float
+    answer: float
+
+
+class LambdaRuntime:
+    """An interpreter that has awslambdaric and nothing else, as Lambda's has."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder / "runtime", symlinks=True)
+        self.python = folder / "runtime" / "bin" / "python"
+        install(["awslambdaric"], "--python", str(self.python))
+        self._log = folder / "function.log"
+
+    def start(self, function: Function, variables: Mapping[str, str] | None = None) -> Start:
+        """One cold start with its first answer. Raises FunctionFailed."""
+        environment = {**function.environment, **(variables or {})}
+        with Instance(self.python, function.root, function.handler, environment, log=self._log) as instance:
+            answer, came = instance.invoke(function.event)
+            if answer["statusCode"] != 200 or not json.loads(answer["body"])["message"]:
+                raise FunctionFailed(f"{function.name} answered: {answer}")
+            return Start((instance.ready - instance.spawned) * 1000, (came - instance.spawned) * 1000)
+
+    def imports(self, function: Function) -> Counter[str]:
+        """Microseconds of its imports by package, those of the standard library together."""
+        self.start(function, {"PYTHONPROFILEIMPORTTIME": "1"})
+        spent: Counter[str] = Counter()
+        for microseconds, module in IMPORT_TIME.findall(self._log.read_text()):
+            top = module.partition(".")[0]
+            spent["standard library" if top in sys.stdlib_module_names else top] += int(microseconds)
+        return spent
+
+
+def install(names: Iterable[str], *options: str) -> None:
+    """Puts the locked versions of these, and of what they need, where `options` say."""
+    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in names]
+    command = [package.uv(), "pip", "install", "--quiet", "--require-hashes", "--link-mode", "copy"]
+    subprocess.run([*command, *options, "--constraints", LOCK, *pinned], stdin=subprocess.DEVNULL, check=True)
+
+
+def peer_package(folder: Path, module: str, *names: str) -> Path:
+    """A peer's task root: its module and packages, compiled like ours."""
+    root = folder / module
+    install(names, "--python", sys.executable, "--target", str(root))
+    (root / f"{module}.py").write_bytes((PEERS / f"{module}.py").read_bytes())
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(root, quiet=1, force=True, invalidation_mode=mode)
+    return root
+
+
+def our_package(folder: Path) -> Path:
+    root = folder / "wordup"
+    with zipfile.ZipFile(package.build("aws", "x86_64")) as archive:
+        archive.extractall(root)
+    return root
+
+
+def functions(folder: Path, aws: Mapping[str, str], ours: Mapping[str, str], model_url: str) -> list[Function]:
+    """Those that take turns. `ours` are the bot's variables, as they are deployed."""
+    token = sign_in(ours)
+    event = rest_api_event("POST", "/chat", {"message": QUESTION}, {"authorization": f"Bearer {token}"})
+    peer = {**aws, "TABLE": ours["WORDUP_TABLE"]}
+    root = our_package(folder)
+    entry = "lambda_function.handler"
+    return [
+        Function(BASELINE, peer_package(folder, "bare_boto3", "boto3"), "bare_boto3.handler", peer, event),
+        Function(
+            "FastAPI and boto3",
+            peer_package(folder, "fastapi_boto3", "boto3", "fastapi", "mangum"),
+            "fastapi_boto3.handler",
+            peer,
+            event,
+        ),
+        Function(OFFLINE, root, entry, {**aws, **ours, "WORDUP_PROVIDER": "offline"}, event),
+        Function(
+            OPENAI, root, entry, {**aws, **ours, "WORDUP_PROVIDER": "openai", "OPENAI_BASE_URL": model_url}, event
+        ),
+    ]
+
+
+def deployed(aws: Mapping[str, str]) -> dict[str, str]:
+    """The bot's variables in an account that has its table and its secret."""
+    deployment = spec.load()
+    create_dynamodb_table(aws["AWS_ENDPOINT_URL"], deployment.name)
+    secret = {"signing": json.loads(new_ring()), "provider_key": "none"}
+    client: Any = boto3.client("secretsmanager", endpoint_url=aws["AWS_ENDPOINT_URL"])
+    client.create_secret(Name=deployment.name, SecretString=json.dumps(secret))
+    return spec.environment(deployment, "aws") | {"WORDUP_RATE_LIMIT_PER_MINUTE": "100000"}
+
+
+def sign_in(variables: Mapping[str, str]) -> str:
+    """A new user's session token."""
+
+    async def open_session() -> str:
+        bot = build(Settings.from_env(variables))
+        session = await bot.auth.open_session(await issue_key(bot.store, "benchmark", "benchmark"), None)
+        await bot.close()
+        return session.token
+
+    return asyncio.run(open_session())
+
+
+def rest_api_event(method: str, path: str, body: object, headers: Mapping[str, str]) -> dict[str, Any]:
+    """As API Gateway's REST API sends it, without what no function here reads."""
+    sent = {"content-type": "application/json", "host": "localhost", **headers}
+    return {
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": sent,
+        "multiValueHeaders": {name: [value] for name, value in sent.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"proxy": path.lstrip("/")},
+        "requestContext": {
+            "resourcePath": "/{proxy+}",
+            "httpMethod": method,
+            "path": path,
+            "stage": "v1",
+            "identity": {"sourceIp": "127.0.0.1"},
+        },
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def interleaved(cases: Mapping[str, Callable[[], Start]], repetitions: int) -> dict[str, list[Start]]:
+    starts: dict[str, list[Start]] = {name: [] for name in cases}
+    for _ in range(repetitions + 1):
+        for name, start in cases.items():
+            starts[name].append(start())
+    return {name: found[1:] for name, found in starts.items()}
+
+
+def rows(starts: Mapping[str, list[Start]]) -> list[dict[str, results.Cell]]:
+    def median(name: str) -> tuple[float, float]:
+        return statistics.median(s.init for s in starts[name]), statistics.median(s.answer for s in starts[name])
+
+    base_init, base_answer = median(BASELINE)
+    table: list[dict[str, results.Cell]] = []
+    for name, found in starts.items():
+        init, answer = median(name)
+        table.append(
+            {
+                "function": name,
+                "init_median_ms": round(init),
+                "init_min_ms": round(min(s.init for s in found)),
+                "init_ratio": round(init / base_init, 2),
+                "answer_median_ms": round(answer),
+                "answer_min_ms": round(min(s.answer for s in found)),
+                "answer_ratio": round(answer / base_answer, 2),
+            }
+        )
+    return table
+
+
+def import_rows(profiles: Mapping[str, Counter[str]]) -> list[dict[str, results.Cell]]:
+    everything = sum(profiles.values(), Counter[str]())
+    spent = {
+        name: [profile[name] for profile in profiles.values()] for name, _ in everything.most_common(IMPORTS_SHOWN)
+    }
+    spent["all"] = [profile.total() for profile in profiles.values()]
+    return [
+        {"package": name, **{function: round(each / 1000) for function, each in zip(profiles, found, strict=True)}}
+        for name, found in spent.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print the recorded line instead of tables")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        running = stack.enter_context(ministack.started(folder / "ministack"))
+        provider = stack.enter_context(ProviderServer())
+        os.environ |= running.environment  # the clients of this process
+        found = functions(folder, running.environment, deployed(running.environment), provider.url)
+        runtime = LambdaRuntime(folder)
+        starts = interleaved(
+            {each.name: lambda each=each: runtime.start(each) for each in found}, arguments.repetitions
+        )
+        profiles = {each.name: runtime.imports(each) for each in found if each.name in (BASELINE, OFFLINE, OPENAI)}
+    tables = {
+        f"{arguments.repetitions} cold starts of each": rows(starts),
+        "Milliseconds of imports until the first answer": import_rows(profiles),
+    }
+    results.publish("cold_start", tables, VERSIONS, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Where a command's words go: what was asked for to standard output, progress and failures to standard error."""
+
+import sys
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from wordup.errors import WordUpError
+
+screen = Console(highlight=False)
+progress = Console(stderr=True, highlight=False)
+
+
+def document(value: Any) -> None:
+    """The one JSON document of a `--json` command."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def explain(error: WordUpError) -> None:
+    """What failed and why, then what mends it. As plain text: an error may quote brackets, which Rich would read."""
+    progress.print(Text("error: ", style="bold red").append(error.sentence, style="not bold"), soft_wrap=True)
+    progress.print(Text(f"mend:  {error.mend}"), soft_wrap=True)

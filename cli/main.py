@@ -1,0 +1,33 @@
+"""The `wordup` program. Exits 0 on success, 1 on a failure that it explains, 2 on wrong usage."""
+
+import sys
+
+import typer
+
+from cli import chat, console, deploy, models, serve, user
+from wordup.errors import WordUpError
+
+app = typer.Typer(
+    name="wordup",
+    help="Word Up! Bot: deploy it, run it, talk to it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+deploy.register(app)
+app.command()(serve.serve)
+app.command()(chat.chat)
+app.command()(models.models)
+app.add_typer(user.app, name="user")
+
+
+def main() -> None:
+    try:
+        app()
+    except WordUpError as error:
+        console.explain(error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The one place where ports meet adapters, called once per process.
+
+The registries name adapters by text, so that only the chosen one, and its vendor's SDK, is ever imported.
+"""
+
+import importlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wordup import logs
+from wordup.admission import Admission
+from wordup.auth import Authenticator
+from wordup.chat import Chat
+from wordup.config import Settings
+from wordup.errors import ConfigurationError, ModelRetired, UnknownModel
+from wordup.keyring import KeyRing, SecretReader, ring_file
+from wordup.limits import DeploymentBudget, UserLimits
+from wordup.models import Catalogue
+from wordup.providers.base import Provider
+from wordup.retrieval import Knowledge
+from wordup.secrets.base import Secrets
+from wordup.stores.base import Store
+
+STORES = {
+    "sqlite": "wordup.stores.sqlite:SQLiteStore",
+    "dynamodb": "wordup.stores.dynamodb:DynamoDBStore",
+    "firestore": "wordup.stores.firestore:FirestoreStore",
+    "azure_tables": "wordup.stores.azure_tables:AzureTablesStore",
+}
+PROVIDERS = {
+    "offline": "wordup.providers.offline:OfflineProvider",
+    "openai": "wordup.providers.openai:OpenAIProvider",
+}
+SECRETS = {
+    "file": "wordup.secrets.file:FileSecrets",
+    "aws": "wordup.secrets.aws:AWSSecrets",
+    "gcp": "wordup.secrets.gcp:GCPSecrets",
+    "azure": "wordup.secrets.azure:AzureSecrets",
+}
+# Which extra installs the SDK of an adapter.
+EXTRAS = {"dynamodb": "aws", "aws": "aws", "firestore": "gcp", "gcp": "gcp", "azure_tables": "azure", "azure": "azure"}
+
+
+class Bot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the application serves, put together."""
+
+    settings: Settings
+    store: Store
+    auth: Authenticator
+    chat: Chat
+    catalogue: Catalogue
+    knowledge: Knowledge
+    secrets: SecretReader
+    clock: Callable[[], float]
+    close: Callable[[], Any]
+
+
+def build(settings: Settings, *, store: Store | None = None, clock: Callable[[], float] = time.time) -> Bot:
+    """Connects nothing. `store` takes the place of the one that the settings name. Raises ConfigurationError."""
+    if settings.auth == "oidc":
+        raise ConfigurationError("WORDUP_AUTH", "Tokens of other issuers are not taken yet.", mend="Use `key`.")
+    if settings.auth == "open" and settings.store != "sqlite":
+        raise ConfigurationError("WORDUP_AUTH", "`open` is for your own machine alone.", mend="Use `key`.")
+    store = store or open_store(settings, clock=clock)
+    secrets = SecretReader(_Adapters())
+    catalogue = Catalogue.load(settings.model_prices)
+    _check_model(catalogue, settings)
+    knowledge = Knowledge(settings.knowledge_dir)
+    providers: dict[str, Provider] = {}
+
+    def provider(name: str) -> Provider:
+        if name not in providers:
+            providers[name] = _provider(name, settings, secrets)
+        return providers[name]
+
+    limits = UserLimits(store, settings, clock=clock)
+    budget = DeploymentBudget(store, settings, clock=clock)
+    admission = Admission(store, catalogue, limits, settings, clock=clock)
+    chat = Chat(store, provider, catalogue, knowledge, admission, limits, budget, settings, clock=clock)
+
+    async def close() -> None:
+        await chat.close()
+        for opened in providers.values():
+            await opened.close()
+        await store.close()
+
+    return Bot(
+        settings=settings,
+        store=store,
+        auth=Authenticator(store, settings, KeyRing(secrets, _signing_reference(settings)), clock=clock),
+        chat=chat,
+        catalogue=catalogue,
+        knowledge=knowledge,
+        secrets=secrets,
+        clock=clock,
+        close=close,
+    )
+
+
+def _check_model(catalogue: Catalogue, settings: Settings) -> None:
+    """A model that was shut down since the deployment answers every turn with its successor's name; one that never
+    was is a mistake."""
+    _known(PROVIDERS, settings.provider, "WORDUP_PROVIDER")
+    try:
+        catalogue.resolve(settings.model, settings.provider)
+    except ModelRetired as error:
+        logs.write(logging.ERROR, "model_retired", model=settings.model, successor=error.successor)
+    except UnknownModel as error:
+        raise ConfigurationError("WORDUP_MODEL", error.sentence, mend=error.mend) from None
+
+
+def open_store(settings: Settings, *, clock: Callable[[], float] = time.time) -> Store:
+    """The chosen store, not yet connected."""
+    adapter = _load(STORES, settings.store, "WORDUP_STORE")
+    if settings.store == "sqlite":
+        return adapter(Path(settings.data_dir) / "wordup.db", clock=clock)
+    return adapter(settings.table, settings.store_endpoint, clock=clock)
+
+
+def _provider(name: str, settings: Settings, secrets: SecretReader) -> Provider:
+    adapter = _load(PROVIDERS, name, "WORDUP_PROVIDER")
+    if name == "offline":
+        return adapter()
+
+    async def key() -> str:
+        if settings.provider_key_ref:
+            return await secrets.read(settings.provider_key_ref)
+        return settings.openai_api_key or "none"  # a local server asks for no key, its client does
+
+    return adapter(key, settings.openai_base_url)
+
+
+def _signing_reference(settings: Settings) -> str:
+    if settings.signing_key_ref:
+        return settings.signing_key_ref
+    if settings.store != "sqlite":
+        raise ConfigurationError("WORDUP_SIGNING_KEY_REF", "Instances that share a store must share a signing key.")
+    return f"file:{ring_file(Path(settings.data_dir) / 'signing.json')}"
+
+
+class _Adapters(Mapping[str, Secrets]):
+    """The secrets adapters by scheme, made at first use."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Secrets] = {}
+
+    def __getitem__(self, scheme: str) -> Secrets:
+        if scheme not in self._made:
+            self._made[scheme] = _load(SECRETS, scheme, "the secret's reference")()
+        return self._made[scheme]
+
+    def __iter__(self):
+        return iter(SECRETS)
+
+    def __len__(self) -> int:
+        return len(SECRETS)
+
+    def __contains__(self, scheme: object) -> bool:
+        return scheme in SECRETS
+
+
+def _known(registry: Mapping[str, str], name: str, setting: str) -> str:
+    if name not in registry:
+        raise ConfigurationError(setting, f"{name!r} is not known.", mend=f"Known: {', '.join(sorted(registry))}.")
+    return registry[name]
+
+
+def _load(registry: Mapping[str, str], name: str, setting: str) -> Any:
+    """The class behind a registry's name. Raises ConfigurationError naming the known ones, or the extra to install."""
+    module, _, attribute = _known(registry, name, setting).partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(name, "dev")
+        raise ConfigurationError(
+            setting, f"{name} needs the package {error.name}.", mend=f"Install wordup-bot[{extra}]."
+        ) from error

@@ -1,0 +1,331 @@
+"""The chat turn: admit, read, answer, record.
+
+1. Claim the Idempotency-Key, count the request and reserve the worst case: one write in the user's partition.
+2. Side by side: the newest turns, the conversation, the user's tombstone, the deployment's share of the money.
+3. Retrieve, ask the provider, hand its deltas on.
+4. One write stores the whole turn, moves the conversation up, settles the reservation, finishes the claim.
+
+A turn is written whole or reported as failed. It runs in a task of its own, so that it is settled also when its
+caller has left.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+
+import msgspec
+
+from wordup import keys, logs
+from wordup.admission import Admission, Draft, TurnRequest
+from wordup.auth import User
+from wordup.config import Settings
+from wordup.errors import (
+    ConditionFailed,
+    Conflict,
+    InvalidToken,
+    NotFound,
+    ProviderError,
+    StoreUnavailable,
+    WordUpError,
+)
+from wordup.ids import is_ulid
+from wordup.limits import DeploymentBudget, Share, Usage, UserLimits
+from wordup.models import Catalogue, Model
+from wordup.prompts import messages
+from wordup.providers.base import CompletionRequest, Delta, Finish, Passage, Provider
+from wordup.retrieval import Knowledge, contextual_query
+from wordup.stores.base import Add, Operation, Store
+from wordup.turns import Conversation, Source, Turn, history, new_conversation
+
+# A lost race over a conversation is written again; more writers than this at once on one conversation is no chat.
+RECORD_ATTEMPTS = 20
+STOP_POLL_SECONDS = 1.0
+QUIET_SECONDS = 15.0
+# English is about four bytes a token, code and other scripts about three: the dearer of the two.
+CUT_BYTES_PER_TOKEN = 3
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    conversation_id: str
+    message_id: str
+    turn_id: str
+    model: str
+
+
+class Quiet(msgspec.Struct, frozen=True):
+    """Nothing came for a while; the turn is still running."""
+
+
+Event = Started | Delta | Quiet | Turn
+
+
+class _Running:
+    """A turn under way. `stop` ends its answer, not its record."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.stopped = False
+        self.answer: list[str] = []
+        self.prompt_bytes = 0
+        self.scope: asyncio.Timeout | None = None
+
+    async def next(self) -> Event | None:
+        """None ends the turn."""
+        try:
+            return await asyncio.wait_for(self.events.get(), QUIET_SECONDS)
+        except TimeoutError:
+            return Quiet()
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self.scope is not None and not self.scope.expired():
+            self.scope.reschedule(0)
+
+
+class Chat:
+    """`providers` gives the adapter of a provider's name."""
+
+    def __init__(
+        self,
+        store: Store,
+        providers: Callable[[str], Provider],
+        catalogue: Catalogue,
+        knowledge: Knowledge,
+        admission: Admission,
+        limits: UserLimits,
+        budget: DeploymentBudget,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._providers = providers
+        self._catalogue = catalogue
+        self._knowledge = knowledge
+        self._admission = admission
+        self._limits = limits
+        self._budget = budget
+        self._settings = settings
+        self._clock = clock
+        self._running: dict[str, tuple[_Running, asyncio.Task[None]]] = {}
+
+    async def turn(self, user: User, request: TurnRequest, *, key: str | None = None) -> AsyncGenerator[Event]:
+        """Started, Deltas (Quiet between slow ones), then the whole Turn. Raises RequestError before anything was
+        spent, ProviderError and StoreError when the turn came to nothing. Closing the iterator ends the provider's
+        call; what had come by then is recorded. A `key` that was used for the same request gives the stored turn
+        without a model call."""
+        draft = await self._admission.draft(user, request, key)
+        admitted = await self._admission.admit(draft)
+        if isinstance(admitted, Turn):
+            yield _started(admitted)
+            yield Delta(admitted.answer)
+            yield admitted
+            return
+        running = _Running(draft)
+        task = asyncio.create_task(self._run(running))
+        self._running[draft.hold.sk] = (running, task)
+        task.add_done_callback(lambda done: self._ended(draft, done))
+        try:
+            while (event := await running.next()) is not None:
+                yield event
+        finally:
+            running.stop()
+        await task
+
+    async def stop(self, user: User, turn_id: str) -> None:
+        """Ends a running turn of the user, on whichever instance it runs. Raises NotFound."""
+        if not is_ulid(turn_id):
+            raise NotFound
+        sk = keys.hold(turn_id)
+        try:
+            await self._store.add(user.pk, Add(sk=sk, counts={"stop": 1}, must_exist=True))
+        except ConditionFailed:
+            raise NotFound("No such turn is running.") from None
+        if sk in self._running:
+            self._running[sk][0].stop()
+
+    async def close(self) -> None:
+        """Waits for the turns whose callers have left to be recorded."""
+        await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
+
+    def _ended(self, draft: Draft, task: asyncio.Task[None]) -> None:
+        self._running.pop(draft.hold.sk, None)
+        # Also marks the error as seen: the caller, to whom it goes, may have left.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            code = error.code if isinstance(error, WordUpError) else type(error).__name__
+            logs.write(logging.WARNING, "turn_failed", turn=draft.id, code=code)
+
+    async def _run(self, running: _Running) -> None:
+        watch = asyncio.create_task(self._watch(running))
+        try:
+            await self._answer(running)
+        finally:
+            watch.cancel()
+            running.events.put_nowait(None)
+
+    async def _watch(self, running: _Running) -> None:
+        """Sees a stop, or an erasure, that reached another instance."""
+        hold = running.draft.hold
+        while not running.stopped:
+            await asyncio.sleep(STOP_POLL_SECONDS)
+            with contextlib.suppress(StoreUnavailable):  # the next look will tell
+                row = await self._store.get(hold.pk, hold.sk)
+                if row is None or row.counts.get("stop"):
+                    running.stop()
+
+    async def _answer(self, running: _Running) -> None:
+        draft = running.draft
+        share: Share | None = None
+        usage: Usage | None = None
+        try:
+            share = await self._budget.reserve(draft.hold.data["micros"])
+            conversation, past = await self._read(draft)
+            passages = self._knowledge.search(contextual_query(draft.question, past))
+            running.events.put_nowait(_started(draft))
+            finish = await self._stream(running, past, passages)
+            usage = self._usage(draft.model, finish)
+        except WordUpError as error:
+            if isinstance(error, ProviderError) and running.answer:
+                usage = self._usage(draft.model, _estimate(running))
+            if share is not None:
+                await self._budget.settle(share, usage.micros if usage else 0)
+            await self._admission.give_back(draft, usage)
+            raise
+        await self._budget.settle(share, usage.micros)
+        turn = Turn(
+            id=draft.replaces or draft.id,
+            conversation_id=draft.conversation_id,
+            question=draft.question,
+            answer="".join(running.answer),
+            model=draft.model.id,
+            micros=usage.micros,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            finish_reason=finish.finish_reason,
+            sources=[Source(passage.id, passage.title, passage.url) for passage in passages],
+        )
+        await self._record(draft, turn, conversation, usage)
+        running.events.put_nowait(turn)
+
+    async def _read(self, draft: Draft) -> tuple[Conversation, list[Turn]]:
+        pk = draft.user.pk
+        if not draft.continues:
+            erased, past = await self._store.get(pk, keys.ERASED), list[Turn]()
+            row = None
+        else:
+            erased, row, past = await asyncio.gather(
+                self._store.get(pk, keys.ERASED),
+                self._store.get(pk, keys.conversation(draft.conversation_id)),
+                history(self._store, pk, draft.conversation_id, self._settings.history_tokens, before=draft.replaces),
+            )
+        if erased is not None:
+            raise InvalidToken("This account was erased.")
+        if row is None and draft.continues:
+            raise NotFound("There is no such conversation.")
+        return Conversation.of(row) if row else new_conversation(draft.conversation_id, draft.question), past
+
+    async def _stream(self, running: _Running, past: list[Turn], passages: list[Passage]) -> Finish:
+        draft = running.draft
+        request = CompletionRequest(
+            model=draft.model.name,
+            messages=messages(past, passages, draft.question),
+            max_tokens=self._settings.answer_tokens,
+            timeout=draft.timeout,
+            passages=passages,
+            reasoning_effort=draft.model.reasoning_effort,
+        )
+        running.prompt_bytes = sum(len(message.content.encode()) for message in request.messages)
+        finish: Finish | None = None
+        try:
+            async with asyncio.timeout(None) as running.scope:
+                if not running.stopped:
+                    async with contextlib.aclosing(self._providers(draft.model.provider).stream(request)) as stream:
+                        async for item in stream:
+                            if isinstance(item, Finish):
+                                finish = item
+                            else:
+                                running.answer.append(item.text)
+                                running.events.put_nowait(item)
+        except TimeoutError:
+            if not running.stopped:
+                raise
+        finally:
+            running.scope = None
+        return finish or _estimate(running)
+
+    def _usage(self, model: Model, finish: Finish) -> Usage:
+        micros = self._catalogue.cost(
+            model,
+            finish.input_tokens,
+            finish.output_tokens,
+            finish.cached_input_tokens,
+            finish.cache_write_input_tokens,
+        )
+        return Usage(micros=micros, input_tokens=finish.input_tokens, output_tokens=finish.output_tokens)
+
+    async def _record(self, draft: Draft, turn: Turn, conversation: Conversation, usage: Usage) -> None:
+        """The one write of a whole turn; at most seven operations."""
+        pk = draft.user.pk
+        settlement = self._limits.settlement(draft.hold, usage)
+        for _ in range(RECORD_ATTEMPTS):
+            now = self._clock()
+            expires_at = int(now) + self._settings.retention_days * keys.DAY_SECONDS
+            operations: list[Operation] = [
+                turn.put(expires_at),
+                *conversation.with_turn(turn, expires_at, replaced=draft.replaces is not None),
+                *settlement,
+            ]
+            if draft.claim is not None:
+                operations.append(draft.claim.put(now, done=True))
+            try:
+                return await self._store.write(pk, operations)
+            except ConditionFailed as error:
+                if error.sk == draft.hold.sk:
+                    settlement = await self._settle_late(draft, usage)
+                    continue
+                row = await self._store.get(pk, keys.conversation(draft.conversation_id))
+                if row is None:
+                    await self._admission.give_back(draft, usage)
+                    raise NotFound("The conversation was deleted while it was answered.") from None
+                conversation = Conversation.of(row)
+        await self._admission.give_back(draft, usage)
+        raise Conflict("Too many requests write to this conversation at once.")
+
+    async def _settle_late(self, draft: Draft, usage: Usage) -> list[Operation]:
+        """The hold is gone: the user was erased, or the turn outlived its lease."""
+        pk = draft.user.pk
+        if await self._store.get(pk, keys.ERASED):
+            raise InvalidToken("This account was erased.")
+        operations = self._limits.late_settlement(draft.hold, usage)
+        if draft.claim is not None:
+            row = await self._store.get(pk, keys.idempotency(draft.claim.key))
+            if row is not None and row.data["turn"] != draft.claim.turn_id:
+                await self._store.write(pk, operations)
+                raise Conflict("A retry of this request was answered in its place.")
+        return operations
+
+
+def _started(turn: Turn | Draft) -> Started:
+    if isinstance(turn, Turn):
+        return Started(
+            conversation_id=turn.conversation_id, message_id=turn.message_id, turn_id=turn.id, model=turn.model
+        )
+    return Started(
+        conversation_id=turn.conversation_id,
+        message_id=f"{turn.conversation_id}.{turn.replaces or turn.id}",
+        turn_id=turn.id,
+        model=turn.model.id,
+    )
+
+
+def _estimate(running: _Running) -> Finish:
+    """The usage of an answer that was cut short before its provider told it: an estimate from the bytes."""
+    answer = sum(len(text.encode()) for text in running.answer)
+    return Finish(
+        finish_reason="stopped",
+        input_tokens=-(-running.prompt_bytes // CUT_BYTES_PER_TOKEN),
+        output_tokens=-(-answer // CUT_BYTES_PER_TOKEN),
+    )

@@ -1,0 +1,57 @@
+"""The files of `web/`, from memory: the page, its modules, its style."""
+
+import hashlib
+import mimetypes
+from pathlib import Path
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+WEB = Path(__file__).parent.parent / "web"
+INDEX = "index.html"
+# No inline script, nothing from elsewhere: what a model writes into the page cannot run or call home.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class _File(msgspec.Struct, frozen=True):
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def routes(folder: Path = WEB) -> list[Route]:
+    """One route a file; an `index.html` answers for its folder, other `.html` files also without their ending."""
+    found: list[Route] = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        address = "/" + path.relative_to(folder).as_posix().removesuffix(INDEX).removesuffix(".html")
+        found.append(Route(address, _Serve(path)))
+    return found
+
+
+class _Serve:
+    """Reads its file once, at the first request: a cold start pays for what it serves."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: _File | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        file = self._file = self._file or _read(self._path)
+        headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": POLICY}
+        if Request(scope).headers.get("if-none-match") == file.etag:
+            response = Response(status_code=304, headers=headers)
+        else:
+            response = Response(file.content, headers=headers, media_type=file.media_type)
+        await response(scope, receive, send)
+
+
+def _read(path: Path) -> _File:
+    content = path.read_bytes()
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return _File(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:16]}"')

@@ -1,0 +1,46 @@
+"""Reading requests: a bounded body, its JSON, its types. Whatever is wrong becomes a RequestError."""
+
+import re
+
+import msgspec
+from starlette.requests import Request
+
+from wordup.errors import InvalidField, MalformedJSON, TooLarge, UnknownField, UnsupportedMediaType
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.+?)`")
+
+
+async def body[T](request: Request, wanted: type[T], limit: int) -> T:
+    """The body as `wanted`. Raises UnsupportedMediaType, TooLarge (over `limit` bytes), MalformedJSON, InvalidField,
+    UnknownField."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType
+    raw = await _read(request, limit)
+    try:
+        return msgspec.json.decode(raw, type=wanted)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedJSON from error
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise TooLarge(f"The body is larger than {limit:,} bytes.")
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > limit:
+            raise TooLarge(f"The body is larger than {limit:,} bytes.")
+    return bytes(received)
+
+
+def _invalid(message: str) -> InvalidField:
+    """msgspec's `Expected ... - at `$.a[0].b`` as an error with a JSON pointer."""
+    sentence, _, path = message.partition(" - at `$")
+    pointer = re.sub(r"\[(?:\.\.\.|(\d+))\]", lambda index: f"/{index[1] or '-'}", path.rstrip("`")).replace(".", "/")
+    if unknown := _UNKNOWN.match(sentence):
+        return UnknownField(f"{pointer}/{unknown[1]}", f"There is no field {unknown[1]!r} here.")
+    return InvalidField(pointer or "/", f"{sentence}.")

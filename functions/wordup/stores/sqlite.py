@@ -1,0 +1,206 @@
+"""SQLite, for the self-hosted home: one file, one table, one writer thread."""
+
+import asyncio
+import contextlib
+import functools
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from wordup.errors import CeilingReached, ConditionFailed, RowTooLarge, StoreUnavailable
+from wordup.stores.base import SCHEMA_VERSION, Add, Delete, Operation, Page, Put, Row, check
+
+T = TypeVar("T")
+BUSY_SECONDS = 5.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rows (
+    pk TEXT NOT NULL, sk TEXT NOT NULL, data TEXT NOT NULL, counts TEXT NOT NULL,
+    expires_at INTEGER, version TEXT NOT NULL, schema_version INTEGER NOT NULL,
+    PRIMARY KEY (pk, sk)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rows_expiry ON rows (expires_at) WHERE expires_at IS NOT NULL;
+"""
+_SELECT = "SELECT pk, sk, data, counts, expires_at, version, schema_version FROM rows"
+_LIVING = "(expires_at IS NULL OR expires_at > ?)"
+_GET = f"{_SELECT} WHERE pk = ? AND sk = ?"
+_QUERY = f"{_SELECT} WHERE pk = ? AND sk >= ? AND sk < ? AND sk > ? AND {_LIVING} ORDER BY sk LIMIT ?"
+_SCAN = f"{_SELECT} WHERE pk >= ? AND pk < ? AND (pk, sk) > (?, ?) AND {_LIVING} ORDER BY pk, sk LIMIT ?"
+_PUT = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PURGE = "DELETE FROM rows WHERE (pk, sk) IN (SELECT pk, sk FROM rows WHERE expires_at <= ? LIMIT ?)"
+_ABOVE = "\U0010ffff"
+
+
+@contextlib.contextmanager
+def _translated() -> Generator[None]:
+    """SQLite's errors -> ours: a value over its limit is the row's fault, all the rest is the database's."""
+    try:
+        yield
+    except sqlite3.DataError as error:
+        raise RowTooLarge from error
+    except sqlite3.Error as error:
+        raise StoreUnavailable from error
+
+
+class SQLiteStore:
+    """`path` is the database file; its folder is made at first use. `clock` gives seconds since the epoch;
+    `busy_seconds` is how long a write waits for another process's."""
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
+        self._connection: sqlite3.Connection | None = None
+
+    async def get(self, pk: str, sk: str) -> Row | None:
+        return await self._run(self._get, pk, sk)
+
+    async def write(self, pk: str, operations: list[Operation]) -> None:
+        check(operations)
+        await self._run(self._write, pk, operations)
+
+    async def add(self, pk: str, operation: Add) -> dict[str, int]:
+        return await self._run(self._write_and_count, pk, operation)
+
+    async def query(self, pk: str, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
+        return await self._run(self._query, pk, prefix, limit, cursor)
+
+    async def scan(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
+        return await self._run(self._scan, prefix, limit, cursor)
+
+    async def purge(self, *, limit: int) -> int:
+        return await self._run(self._purge, limit)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, functools.partial(self._guarded, function, *arguments))
+
+    def _guarded(self, function: Callable[..., T], *arguments: Any) -> T:
+        with _translated():
+            return function(*arguments)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(f"The data folder cannot be made: {error.strerror}.") from error
+            connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a turn that was answered survives a power cut
+            connection.executescript(_SCHEMA)
+            self._connection = connection
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _get(self, pk: str, sk: str) -> Row | None:
+        found = self._open().execute(_GET, (pk, sk)).fetchone()
+        row = _row(found) if found else None
+        return row if row and self._lives(row) else None
+
+    def _lives(self, row: Row) -> bool:
+        return row.expires_at is None or row.expires_at > self._clock()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _write(self, pk: str, operations: list[Operation]) -> None:
+        with self._transaction() as connection:
+            for operation in operations:
+                self._apply(connection, pk, operation)
+
+    def _write_and_count(self, pk: str, operation: Add) -> dict[str, int]:
+        with self._transaction() as connection:
+            return self._apply(connection, pk, operation)
+
+    def _apply(self, connection: sqlite3.Connection, pk: str, operation: Operation) -> dict[str, int]:
+        row = self._get(pk, operation.sk)
+        match operation:
+            case Put():
+                if (operation.if_absent and row) or _differs(row, operation.if_version):
+                    raise ConditionFailed(operation.sk)
+                self._store(connection, pk, operation.sk, operation.data, operation.counts, operation.expires_at)
+            case Delete():
+                if (operation.must_exist and not row) or _differs(row, operation.if_version):
+                    raise ConditionFailed(operation.sk)
+                connection.execute("DELETE FROM rows WHERE pk = ? AND sk = ?", (pk, operation.sk))
+            case Add():
+                if operation.must_exist and not row:
+                    raise ConditionFailed(operation.sk)
+                counts = dict(row.counts) if row else {}
+                for field, delta in operation.counts.items():
+                    counts[field] = counts.get(field, 0) + delta
+                    if delta > 0 and counts[field] > operation.ceilings.get(field, counts[field]):
+                        raise CeilingReached(operation.sk, field)
+                expires_at = operation.expires_at if row is None or row.expires_at is None else row.expires_at
+                self._store(connection, pk, operation.sk, row.data if row else {}, counts, expires_at)
+                return counts
+        return {}
+
+    def _store(self, connection: sqlite3.Connection, pk: str, sk: str, data: Any, counts: Any, expires_at: Any) -> None:
+        values = (pk, sk, _text(data), _text(counts), expires_at, secrets.token_hex(6), SCHEMA_VERSION)
+        connection.execute(_PUT, values)
+
+    def _query(self, pk: str, prefix: str, limit: int, cursor: str | None) -> Page:
+        bounds = (pk, prefix, prefix + _ABOVE, cursor or "", self._clock(), limit + 1)
+        found = self._open().execute(_QUERY, bounds)
+        rows = [_row(values) for values in found]
+        return Page(rows[:limit], rows[limit - 1].sk if len(rows) > limit else None)
+
+    def _scan(self, prefix: str, limit: int, cursor: str | None) -> Page:
+        after = msgspec.json.decode(cursor, type=tuple[str, str]) if cursor else ("", "")
+        bounds = (prefix, prefix + _ABOVE, *after, self._clock(), limit + 1)
+        found = self._open().execute(_SCAN, bounds)
+        rows = [_row(values) for values in found]
+        more = _text((rows[limit - 1].pk, rows[limit - 1].sk)) if len(rows) > limit else None
+        return Page(rows[:limit], more)
+
+    def _purge(self, limit: int) -> int:
+        with self._transaction() as connection:
+            return connection.execute(_PURGE, (self._clock(), limit)).rowcount
+
+
+def _differs(row: Row | None, version: str | None) -> bool:
+    return version is not None and (row is None or row.version != version)
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    pk, sk, data, counts, expires_at, version, schema_version = values
+    return Row(
+        pk=pk,
+        sk=sk,
+        data=msgspec.json.decode(data),
+        counts=msgspec.json.decode(counts),
+        expires_at=expires_at,
+        version=version,
+        schema_version=schema_version,
+    )

@@ -1,0 +1,1 @@
+"""The deployment on AWS: a CDK program, and what runs it."""

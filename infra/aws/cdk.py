@@ -1,0 +1,112 @@
+"""Runs the CDK program and the CDK's command line, each in a process of its own with the environment it is given."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from infra.errors import DeploymentError
+from infra.package import BUILD
+from infra.spec import ROOT, DeploymentSpec
+from infra.targets import Report
+
+TAIL_LINES = 30
+_EVENT = re.compile(r"^(?P<stack>\S+) \| +(?P<done>\d+/\d+) \| .* \| (?P<type>AWS::\S+)")
+# What the program is made of, beside wordup.toml and its context.
+_PROGRAM = ("infra/aws/*.py", "infra/*.py", "functions/wordup/config.py", "cdk.json", "wordup.toml")
+
+
+def synthesize(spec: DeploymentSpec, code: Path, *, embedded: bool = False, folder: Path = BUILD / "cdk") -> Path:
+    """The folder with the templates, made unless it is there from the same program. Raises DeploymentError."""
+    context = {"name": spec.name, "profile": spec.profile, "embedded": str(embedded).lower(), "code": str(code)}
+    group = folder / f"{spec.name}-{'embedded' if embedded else 'aws'}-{code.suffix.removeprefix('.') or 'sources'}"
+    target = group / _key(context)
+    if (target / "manifest.json").exists():
+        return target
+    group.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=group, prefix="new-") as draft:
+        settings = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"] | context
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.aws.app"],
+            cwd=ROOT,
+            env={**os.environ, **_node(), "CDK_OUTDIR": f"{draft}/out", "CDK_CONTEXT_JSON": json.dumps(settings)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise DeploymentError(
+                f"The CDK program failed.\n{_tail(done.stderr.splitlines())}", mend="Mend what it names."
+            )
+        for older in group.glob("[0-9a-f]*"):
+            shutil.rmtree(older)
+        Path(draft, "out").rename(target)
+    return target
+
+
+class CDK:
+    """`environment` is the whole one of its processes: it decides which account they reach."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = {
+            **environment,
+            **_node(),
+            "CDK_DISABLE_VERSION_CHECK": "true",
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+        }
+
+    def bootstrap(self, account: str, region: str, report: Report) -> None:
+        self._run(["bootstrap", f"aws://{account}/{region}"], report)
+
+    def deploy(self, templates: Path, report: Report) -> None:
+        """Every stack, in the order of their dependencies; one that is up to date is left alone."""
+        self._run(["deploy", "--app", str(templates), "--all", "--require-approval", "never"], report)
+
+    def _run(self, arguments: list[str], report: Report) -> None:
+        command = [Path(sys.executable).with_name("cdk"), *arguments, "--no-notices", "--ci", "--progress", "events"]
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout
+            for line in process.stdout:
+                tail.append(line.rstrip())
+                if event := _EVENT.match(line):
+                    report.detail(f"{event['stack']} {event['done']} {event['type']}")
+        if process.returncode:
+            raise DeploymentError(
+                f"`cdk {arguments[0]}` failed.\n{_tail(tail)}", mend="Mend what AWS names, then deploy again."
+            )
+
+
+def _node() -> dict[str, str]:
+    """Node from the environment this runs in, which the CDK would otherwise look for on the PATH."""
+    bin_folder = Path(sys.executable).parent
+    return {"JSII_NODE": str(bin_folder / "node"), "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def _key(context: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(f"{sorted(context.items())} {version('aws-cdk-lib')}".encode())
+    for pattern in _PROGRAM:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _tail(lines: list[str] | deque[str]) -> str:
+    return "\n".join(list(lines)[-TAIL_LINES:])

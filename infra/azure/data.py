@@ -1,0 +1,139 @@
+"""What outlives the code: the table, the key vault, the logs. In production they are protected and stay."""
+
+import pulumi
+from pulumi_azure_native import applicationinsights, authorization, keyvault, operationalinsights, resources, storage
+
+from infra.azure import names, roles
+from infra.azure.grants import grant
+from infra.azure.storage import account
+from infra.spec import DeploymentSpec
+
+
+class Data(pulumi.ComponentResource):
+    """`rows_url` is where the table is reached, `vault` holds the signing keys and the provider's key, whose values
+    never come by here, `insights` takes the function's logs."""
+
+    def __init__(
+        self,
+        spec: DeploymentSpec,
+        tags: dict[str, str],
+        *,
+        keep: bool,
+        operator_type: authorization.PrincipalType,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("wordup:azure:Data", "data", opts=opts)
+        self._spec = spec
+        self._tags = tags
+        self._child = pulumi.ResourceOptions(parent=self, protect=keep)
+        self.group = resources.ResourceGroup(
+            "group",
+            resource_group_name=names.group(spec),
+            location=spec.azure.location,
+            tags=tags,
+            opts=self._child,
+        )
+        client = authorization.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self))
+        self._rows(keep)
+        self._vault(client.tenant_id, keep)
+        self._logs()
+        self._operator(client.object_id, operator_type)
+        self.register_outputs({})
+
+    def _rows(self, keep: bool) -> None:
+        rows = account(
+            "rows-account",
+            names.rows_account(self._spec),
+            self.group.name,
+            self._spec.azure.location,
+            self._tags,
+            # Table Storage keeps no past versions; three copies in three buildings are what it has.
+            sku=storage.SkuName.STANDARD_ZRS if keep else storage.SkuName.STANDARD_LRS,
+            opts=self._child,
+        )
+        self.table = storage.Table(
+            "table",
+            resource_group_name=self.group.name,
+            account_name=rows.name,
+            table_name=names.table(self._spec),
+            opts=self._child,
+        )
+        self.rows_url = rows.primary_endpoints.apply(lambda endpoints: endpoints.table)
+        self.table_scope = pulumi.Output.concat(rows.id, "/tableServices/default/tables/", self.table.name)
+        if keep:
+            authorization.ManagementLockByScope(
+                "rows-lock",
+                scope=rows.id,
+                lock_name="keep-rows",
+                level=authorization.LockLevel.CAN_NOT_DELETE,
+                notes="Conversations. `wordup destroy --delete-data` takes the lock off.",
+                opts=self._child,
+            )
+
+    def _vault(self, tenant: pulumi.Input[str], keep: bool) -> None:
+        self.vault = keyvault.Vault(
+            "vault",
+            resource_group_name=self.group.name,
+            vault_name=names.vault(self._spec),
+            location=self._spec.azure.location,
+            properties=keyvault.VaultPropertiesArgs(
+                tenant_id=tenant,
+                sku=keyvault.SkuArgs(family=keyvault.SkuFamily.A, name=keyvault.SkuName.STANDARD),
+                enable_rbac_authorization=True,
+                enable_soft_delete=True,
+                soft_delete_retention_in_days=90 if keep else 7,
+                # Azure takes no false here, and what is true once stays so for the vault's life.
+                enable_purge_protection=True if keep else None,
+            ),
+            tags=self._tags,
+            opts=self._child,
+        )
+
+    def _logs(self) -> None:
+        workspace = operationalinsights.Workspace(
+            "logs",
+            resource_group_name=self.group.name,
+            workspace_name=self._spec.name,
+            location=self._spec.azure.location,
+            sku=operationalinsights.WorkspaceSkuArgs(name=operationalinsights.WorkspaceSkuNameEnum.PER_GB2018),
+            retention_in_days=self._spec.azure.log_retention_days,
+            features=operationalinsights.WorkspaceFeaturesArgs(disable_local_auth=True),
+            tags=self._tags,
+            opts=self._child,
+        )
+        self.insights = applicationinsights.Component(
+            "insights",
+            resource_group_name=self.group.name,
+            resource_name_=self._spec.name,
+            location=self._spec.azure.location,
+            kind="web",
+            application_type=applicationinsights.ApplicationType.WEB,
+            ingestion_mode=applicationinsights.IngestionMode.LOG_ANALYTICS,
+            workspace_resource_id=workspace.id,
+            # Its connection string is then an address and no key: the function writes as itself.
+            disable_local_auth=True,
+            tags=self._tags,
+            opts=self._child,
+        )
+
+    def _operator(self, operator: pulumi.Input[str], kind: authorization.PrincipalType) -> None:
+        """Whoever deploys puts the keys into the vault and the first access key into the table, each as themselves."""
+        subscription = self._spec.azure.subscription
+        grant(
+            "operator-rows",
+            subscription,
+            roles.STORAGE_TABLE_DATA_CONTRIBUTOR,
+            to=operator,
+            kind=kind,
+            scope=self.table_scope,
+            opts=self._child,
+        )
+        grant(
+            "operator-secret",
+            subscription,
+            roles.KEY_VAULT_SECRETS_OFFICER,
+            to=operator,
+            kind=kind,
+            scope=self.vault.id,
+            opts=self._child,
+        )

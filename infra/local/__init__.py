@@ -1,0 +1,1 @@
+"""The embedded cloud: starts it, deploys to it, stops it."""

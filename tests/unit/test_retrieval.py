@@ -1,0 +1,231 @@
+"""What is found in the knowledge that ships, what is not, and that no question breaks the search."""
+
+import re
+import threading
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wordup.errors import ConfigurationError
+from wordup.prompts import PASSAGE_BYTES
+from wordup.retrieval import PASSAGE_CHARACTERS, Knowledge, contextual_query, sections
+
+SHIPPED = Path(__file__).parents[2] / "knowledge"
+KNOWLEDGE = Knowledge()
+ARTICLES = sorted(SHIPPED.glob("*.md"))
+
+
+def found(query: str, *, limit: int = 3) -> list[str]:
+    return [passage.id for passage in KNOWLEDGE.search(query, limit=limit)]
+
+
+@pytest.mark.parametrize(
+    ("question", "passage"),
+    [
+        ("How long can a Lambda function run?", "serverless-functions#aws-lambda-limits"),
+        ("What is the maximum memory of AWS Lambda?", "serverless-functions#aws-lambda-limits"),
+        ("azure functions http timeout", "serverless-functions#azure-functions-limits"),
+        ("Cloud Run request timeout", "containers#google-cloud-run"),
+        ("kubernetes cluster price", "containers#managed-kubernetes-eks-gke-aks"),
+        ("What is the Azure counterpart of SQS?", "messaging#azure-service-bus-and-queue-storage"),
+        ("equivalent of S3 on Azure", "service-names#storage-and-databases"),
+        ("Which GCP service is like DynamoDB?", "service-names#storage-and-databases"),
+        ("BigQuery counterpart on AWS", "service-names#storage-and-databases"),
+        ("How large can an SQS message be?", "messaging#amazon-sqs"),
+        ("pub/sub message retention", "messaging#google-pub-sub"),
+        ("max item size dynamodb", "nosql-databases#amazon-dynamodb"),
+        ("firestore document size", "nosql-databases#google-firestore"),
+        ("How do I generate a presigned URL?", "object-storage#amazon-s3"),
+        ("How do I upload a file to Google Cloud Storage in Python?", "object-storage#google-cloud-storage"),
+        ("too many database connections from lambda", "relational-databases#connections-from-functions-and-containers"),
+        ("how many role assignments per subscription", "identity#azure-rbac-and-microsoft-entra-id"),
+        ("what is a managed identity", "identity#managed-identities-and-federation"),
+        ("How do I store secrets safely?", "secrets#aws-secrets-manager-and-parameter-store"),
+        ("What does a NAT gateway cost?", "networking#nat-gateways-leaving-without-a-public-address"),
+        ("log retention cloudwatch", "observability#amazon-cloudwatch"),
+        ("Is there a hard spending limit on AWS?", "cost-control#budgets-and-alerts"),
+        ("free tier of cloud run", "cost-control#free-tiers-of-serverless-services"),
+        ("CloudFormation resource limit", "infrastructure-as-code#aws-cloudformation-and-cdk"),
+        ("spot instance notice", "compute#spot-and-preemptible-machines"),
+    ],
+)
+def test_question_finds_its_passage(question: str, passage: str) -> None:
+    assert passage in found(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is the best recipe for lasagna?",
+        "Who won the football world cup in 2014?",
+        "Write me a poem about the sea",
+        "What is the capital of France?",
+        "How do I train my dog?",
+        "explain quantum entanglement",
+        "Hello!",
+        "thanks, that is great",
+        "What can you do?",
+        "",
+        "   \n",
+        "?!",
+    ],
+)
+def test_question_about_something_else_finds_nothing(question: str) -> None:
+    assert found(question) == []
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "'; DROP TABLE passages; --",
+        'lambda" OR title:"',
+        "lambda AND (OR NOT NEAR(",
+        "* ^ : - + { } [ ] lambda*",
+        "\x00lambda\x00",
+        "lambda " * 100_000,
+        "\ud800 lambda",
+    ],
+)
+def test_syntax_of_the_index_in_a_question_means_nothing(question: str) -> None:
+    KNOWLEDGE.search(question)
+    assert "serverless-functions#aws-lambda-limits" in found("aws lambda memory")
+
+
+@given(st.text())
+def test_any_text_can_be_asked(question: str) -> None:
+    assert len(found(question, limit=2)) <= 2
+
+
+def test_passages_are_ordered_and_limited() -> None:
+    passages = KNOWLEDGE.search("azure storage", limit=5)
+    assert len(passages) == 5
+    assert [passage.score for passage in passages] == sorted((passage.score for passage in passages), reverse=True)
+    assert KNOWLEDGE.search("azure storage", limit=2) == passages[:2]
+
+
+def test_passage_names_its_title_and_its_own_source() -> None:
+    passage = KNOWLEDGE.search("How large can an SQS message be?")[0]
+    assert passage.title == "Queues and messaging: Amazon SQS"
+    assert passage.url.startswith("https://docs.aws.amazon.com/AWSSimpleQueueService/")
+    assert "1 MiB" in passage.text
+    assert "Source:" not in passage.text
+
+
+def test_search_from_many_threads_builds_one_index() -> None:
+    knowledge = Knowledge()
+    results: list[list[str]] = []
+
+    def ask() -> None:
+        results.append([passage.id for passage in knowledge.search("dynamodb ttl")])
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [results[0]] * 8
+    assert results[0]
+
+
+class Asked(NamedTuple):
+    question: str
+
+
+def turns(*questions: str) -> list[Asked]:
+    return [Asked(question) for question in questions]
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "passage"),
+    [
+        ("How long can a Lambda function run?", "And on Azure?", "serverless-functions#azure-functions-limits"),
+        ("What is the size limit of an item in DynamoDB?", "and in azure?", "nosql-databases#azure-cosmos-db"),
+        ("What is DynamoDB?", "How does it expire items?", "nosql-databases#amazon-dynamodb-expiry-streams-backup"),
+        ("How do I rotate a secret?", "And on Google Cloud?", "secrets#google-secret-manager"),
+        ("How do I rotate a secret?", "azure?", "secrets#azure-key-vault"),
+        (
+            "What is a NAT gateway?",
+            "How much does it cost?",
+            "networking#nat-gateways-leaving-without-a-public-address",
+        ),
+    ],
+)
+def test_follow_up_is_searched_with_the_question_before_it(before: str, message: str, passage: str) -> None:
+    assert passage in found(contextual_query(message, turns("What is a VPC?", before)))
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["thanks!", "What is DynamoDB?", "Is there a queue on Azure?", "What does a NAT gateway cost in a month on AWS?"],
+)
+def test_message_that_stands_alone_is_searched_alone(message: str) -> None:
+    assert contextual_query(message, turns("How long can a Lambda function run?")) == message
+
+
+def test_first_message_is_searched_alone() -> None:
+    assert contextual_query("And on Azure?", []) == "And on Azure?"
+
+
+def test_folder_of_the_operator_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "handbook.md").write_text("# Handbook\n\n## Badges\n\nBadges are at the gate.\n")
+    (tmp_path / "plain.md").write_text("No heading: the printer is on floor three.")
+    knowledge = Knowledge(str(tmp_path))
+    (badge,) = knowledge.search("Where are the badges?")
+    assert (badge.id, badge.title, badge.url) == ("deep/handbook#badges", "Handbook: Badges", "")
+    assert [passage.id for passage in knowledge.search("printer floor")] == ["plain#introduction"]
+    assert knowledge.search("aws lambda") == []
+
+
+def test_missing_folder_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Knowledge(str(tmp_path / "nowhere"))
+    assert caught.value.setting == "WORDUP_KNOWLEDGE_DIR"
+
+
+def test_empty_folder_finds_nothing(tmp_path: Path) -> None:
+    assert Knowledge(str(tmp_path)).search("lambda") == []
+
+
+def test_headings_in_code_cut_nothing_and_equal_headings_get_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("## Same\n\n```bash\n# no heading\n```\n\n## Same\n\nSecond.\n")
+    first, second = sections(tmp_path)
+    assert (first.id, second.id) == ("a#same", "a#same-2")
+    assert "# no heading" in first.text
+
+
+def test_long_section_is_cut_between_paragraphs(tmp_path: Path) -> None:
+    paragraphs = [f"{number} " + "word " * 100 for number in range(20)] + ["x" * 5_000]
+    (tmp_path / "long.md").write_text("\n\n".join(paragraphs))
+    parts = [section.text for section in sections(tmp_path)]
+    assert all(len(part) <= PASSAGE_CHARACTERS for part in parts)
+    assert "".join("".join(parts).split()) == "".join("".join(paragraphs).split())
+
+
+@pytest.mark.parametrize("article", ARTICLES, ids=lambda path: path.stem)
+def test_article_is_short_dated_and_sourced(article: Path) -> None:
+    text = article.read_text(encoding="utf-8")
+    front = text.split("---\n")[1]
+    sources = re.findall(r"^  - (https://\S+)$", front, re.MULTILINE)
+    assert len(text.encode()) < 6_000
+    assert date.fromisoformat(re.findall(r"^checked: (\S+)$", front, re.MULTILINE)[0]) >= date(2026, 11, 21)
+    assert sources
+    assert set(re.findall(r"^Source: (\S+)$", text, re.MULTILINE)) <= set(sources)
+
+
+def test_every_shipped_passage_fits_into_a_prompt() -> None:
+    shipped = list(sections(SHIPPED))
+    assert len(ARTICLES) >= 12
+    assert len({section.id for section in shipped}) == len(shipped)
+    assert all(len(f"{section.title}\n{section.text}".encode()) < PASSAGE_BYTES - 20 for section in shipped)
+
+
+def test_python_of_the_articles_compiles() -> None:
+    blocks = [block for path in ARTICLES for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)]
+    assert len(blocks) > 10
+    for block in blocks:
+        compile(block, "article", "exec")

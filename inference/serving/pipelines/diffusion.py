@@ -32,8 +32,9 @@ _FRAMES_AT_ONCE = 4
 
 
 class Family(NamedTuple):
-    """What `encode_prompt` returns, by the names under which `__call__` takes it back, and whether the family takes a
-    negative prompt. `denoiser` is the part that runs every step; "" skips what `__call__` makes by itself."""
+    """`embeddings` are what `encode_prompt` returns for one text, by the names under which `__call__` takes them back;
+    "" is what `__call__` makes by itself. `denoiser` is the part that runs every step. With `negative` the family
+    takes the same for a negative prompt, each name beginning with `negative_`."""
 
     tasks: frozenset[str]
     embeddings: tuple[str, ...]
@@ -41,13 +42,11 @@ class Family(NamedTuple):
     negative: bool
 
 
-_PAIR = ("prompt_embeds", "negative_prompt_embeds")
-_POOLED = ("pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 FAMILIES = {
-    "StableDiffusionPipeline": Family(IMAGE_TASKS, _PAIR, "unet", True),
-    "StableDiffusionXLPipeline": Family(IMAGE_TASKS, _PAIR + _POOLED, "unet", True),
+    "StableDiffusionPipeline": Family(IMAGE_TASKS, ("prompt_embeds", ""), "unet", True),
+    "StableDiffusionXLPipeline": Family(IMAGE_TASKS, ("prompt_embeds", "", "pooled_prompt_embeds", ""), "unet", True),
     "FluxPipeline": Family(IMAGE_TASKS, ("prompt_embeds", "pooled_prompt_embeds", ""), "transformer", False),
-    "WanPipeline": Family(VIDEO_TASKS, _PAIR, "transformer", True),
+    "WanPipeline": Family(VIDEO_TASKS, ("prompt_embeds", ""), "transformer", True),
 }
 
 
@@ -161,32 +160,22 @@ class DiffusersPipeline:
 
     def _encode(self, requests: Sequence[Generation]) -> Embeddings:
         """The prompts' embeddings, stacked. Each is encoded alone, so that it does not depend on its company."""
-        guided = requests[0].guidance_scale > 1
-        encoded = [
-            self._embeddings.get(
-                (request.prompt, request.negative_prompt, guided),
-                lambda request=request: self._encode_one(request.prompt, request.negative_prompt, guided),
-            )
-            for request in requests
-        ]
+        encoded = self._stack([request.prompt for request in requests])
+        if self.family.negative and requests[0].guidance_scale > 1:
+            negative = self._stack([request.negative_prompt for request in requests])
+            encoded |= {f"negative_{name}": tensor for name, tensor in negative.items()}
+        return encoded
+
+    def _stack(self, texts: Sequence[str]) -> Embeddings:
+        encoded = [self._embeddings.get(text, lambda text=text: self._encode_one(text)) for text in texts]
         return {name: torch.cat([one[name] for one in encoded]) for name in encoded[0]}
 
-    def _encode_one(self, prompt: str, negative_prompt: str, guided: bool) -> Embeddings:
+    def _encode_one(self, text: str) -> Embeddings:
         encode: Callable[..., Sequence[Any]] = self._base.encode_prompt
-        device = self._runtime.device
-        if not self.family.negative:
-            made = encode(prompt=prompt, prompt_2=None, device=device)
-        else:
-            copies = {"num_videos_per_prompt" if self.tasks == VIDEO_TASKS else "num_images_per_prompt": 1}
-            made = encode(
-                prompt=prompt,
-                negative_prompt=negative_prompt,
-                device=device,
-                do_classifier_free_guidance=guided,
-                **copies,
-            )
-        named = zip(self.family.embeddings, made, strict=True)
-        return {name: tensor for name, tensor in named if name and tensor is not None}
+        unguided = {"do_classifier_free_guidance": False} if self.family.negative else {"prompt_2": None}
+        copies = {"num_images_per_prompt": 1} if self.tasks == IMAGE_TASKS else {}
+        made = encode(prompt=text, device=self._runtime.device, **unguided, **copies)
+        return {name: tensor for name, tensor in zip(self.family.embeddings, made, strict=True) if name}
 
 
 def _smallest_requests(tasks: frozenset[str]) -> list[Generation]:

@@ -1,9 +1,10 @@
 """Pictures a second of the inference server beside plain diffusers in a handler with a lock.
 
 Each server is a process of its own on as many threads, and is loaded alone, in turns with the others; closed-loop
-callers send requests with distinct prompts and seeds and wait for the PNG. Figures are medians over the rounds. The model is a Stable Diffusion pipeline with tiny random weights, so the
-figures show what the servers add, not what a GPU does: on one, the gain of a batch ends where the GPU is full. The
-ratio is to plain diffusers at the same concurrency. Memory is the process's peak. It runs in `inference/.venv`.
+callers send requests with distinct prompts and seeds and wait for the PNG. Figures are medians over the rounds. The
+model is a Stable Diffusion pipeline with tiny random weights, so the figures show what the servers add, not what a
+GPU does: on one, the gain of a batch ends where the GPU is full. The ratio is to plain diffusers at the same
+concurrency. Memory is the process's peak. It runs in `inference/.venv`.
 """
 
 import argparse
@@ -54,16 +55,16 @@ def commands(model: Path, port: int, threads: int, side: int) -> dict[str, tuple
 @contextmanager
 def started(command: list[str], environment: dict[str, str], port: int) -> Iterator[int]:
     """The server's process id, once it is ready."""
-    import httpx
+    import httpx2
 
     paths = os.pathsep.join((str(results.ROOT), str(INFERENCE)))
     process = subprocess.Popen(command, env={**os.environ, **environment, "PYTHONPATH": paths}, cwd=INFERENCE)
     try:
         for _ in range(600):
             try:
-                if httpx.get(f"http://127.0.0.1:{port}/ping", trust_env=False).status_code == 200:
+                if httpx2.get(f"http://127.0.0.1:{port}/ping", trust_env=False).status_code == 200:
                     break
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 pass
             if process.poll() is not None:
                 raise SystemExit(f"{command} ended with {process.returncode} before it was ready.")
@@ -75,13 +76,13 @@ def started(command: list[str], environment: dict[str, str], port: int) -> Itera
 
 
 async def load(port: int, concurrency: int, count: int, side: int, steps: int) -> tuple[float, list[float]]:
-    """Seconds for all of `count` requests, and the seconds of each. Raises httpx.HTTPStatusError for a refusal."""
-    import httpx
+    """Seconds for all of `count` requests, and the seconds of each. Raises httpx2.HTTPStatusError for a refusal."""
+    import httpx2
 
     taken: list[float] = []
     seeds = iter(range(count))
 
-    async def caller(client: httpx.AsyncClient) -> None:
+    async def caller(client: httpx2.AsyncClient) -> None:
         for seed in seeds:
             drawing = {"prompt": f"lighthouse {seed}", "seed": seed, "steps": steps, "guidance_scale": 5.0}
             body = {"task": "text2img", **drawing, "width": side, "height": side}
@@ -89,7 +90,7 @@ async def load(port: int, concurrency: int, count: int, side: int, steps: int) -
             (await client.post("/invocations", json=body)).raise_for_status()
             taken.append(time.perf_counter() - began)
 
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=300, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=300, trust_env=False) as client:
         began = time.perf_counter()
         await asyncio.gather(*(caller(client) for _ in range(concurrency)))
         return time.perf_counter() - began, taken
@@ -180,5 +181,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     if Path(sys.prefix) != PYTHON.parent.parent:
-        os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks.inference", *sys.argv[1:]])
+        raise SystemExit(subprocess.call([PYTHON, "-m", "benchmarks.inference", *sys.argv[1:]], cwd=results.ROOT))
     main()

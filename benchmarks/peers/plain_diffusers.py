@@ -41,7 +41,7 @@ async def generate(request: Request) -> JSONResponse:
         return JSONResponse({"data": await asyncio.to_thread(draw, body)})
 
 
-async def ping(request: Request) -> Response:
+async def ping(_: Request) -> Response:
     return Response()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import torch
 import uvicorn
@@ -33,9 +33,9 @@ class Server:
 
     def __init__(self, url: str, service: Service) -> None:
         self.url, self.service = url, service
-        self.client = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        self.client = httpx2.Client(base_url=url, timeout=60, trust_env=False)
 
-    def ask(self, path: str = "/invocations", accept: str = "application/json", **fields: object) -> httpx.Response:
+    def ask(self, path: str = "/invocations", accept: str = "application/json", **fields: object) -> httpx2.Response:
         return self.client.post(path, json=fields, headers={"Accept": accept})
 
     def metric(self, name: str, **labels: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -25,7 +25,7 @@ def s3() -> Iterator[None]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_REGION", "us-east-1")
         for bucket in ("media", "models"):
-            httpx.put(f"http://{host}:{port}/{bucket}", trust_env=False).raise_for_status()
+            httpx2.put(f"http://{host}:{port}/{bucket}", trust_env=False).raise_for_status()
         yield
     moto.stop()
 

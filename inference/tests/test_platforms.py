@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.conftest import Server, opened, requests
@@ -121,7 +121,7 @@ def test_event_stream_of_a_wrong_request_is_a_plain_problem(server: Server) -> N
     assert (response.status_code, response.headers["content-type"]) == (400, "application/problem+json")
 
 
-def _events(response: httpx.Response) -> list[tuple[str, dict[str, Any]]]:
+def _events(response: httpx2.Response) -> list[tuple[str, dict[str, Any]]]:
     assert response.headers["content-type"].startswith("text/event-stream")
     blocks = [block.splitlines() for block in response.read().decode().split("\n\n") if block]
     return [(lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))) for lines in blocks]

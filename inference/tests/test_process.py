@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.conftest import requests, wait_for
@@ -43,8 +43,8 @@ def _process(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[s
 
 def _answers(url: str, path: str, status: int) -> bool:
     try:
-        return httpx.get(f"{url}{path}", trust_env=False).status_code == status
-    except httpx.TransportError:
+        return httpx2.get(f"{url}{path}", trust_env=False).status_code == status
+    except httpx2.TransportError:
         return False
 
 
@@ -55,10 +55,10 @@ def test_server_lives_before_it_is_ready_and_drains_on_sigterm(image_model: Path
     with _process("serve", AIP_HTTP_PORT=str(port), **ours, INFERENCE_MAX_STEPS="900") as process:
         wait_for(lambda: _answers(url, "/livez", 200))
         wait_for(lambda: _answers(url, "/ping", 200))
-        with ThreadPoolExecutor(1) as caller, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        with ThreadPoolExecutor(1) as caller, httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
             body = requests()["text2img"] | {"steps": 200}
             answer = caller.submit(client.post, "/invocations", json=body)
-            wait_for(lambda: "inference_running 1.0" in httpx.get(f"{url}/metrics", trust_env=False).text)
+            wait_for(lambda: "inference_running 1.0" in httpx2.get(f"{url}/metrics", trust_env=False).text)
             process.send_signal(signal.SIGTERM)
             assert answer.result().status_code == 200
         assert process.wait(timeout=30) == 0

@@ -3,8 +3,9 @@
 Each server is a process of its own on as many threads, and is loaded alone, in turns with the others; closed-loop
 callers send requests with distinct prompts and seeds and wait for the PNG. Figures are medians over the rounds. The
 model is a Stable Diffusion pipeline with tiny random weights, so the figures show what the servers add, not what a
-GPU does: on one, the gain of a batch ends where the GPU is full. The ratio is to plain diffusers at the same
-concurrency. Memory is the process's peak. It runs in `inference/.venv`.
+GPU does: a batch gains until the device is full, here as on a GPU, which is why there are two sizes. Ratios are to
+plain diffusers at the same concurrency; that of processor time an image does not depend on who else wants a core.
+Memory is the process's peak. It runs in `inference/.venv`.
 """
 
 import argparse
@@ -32,16 +33,18 @@ ONE = "this server, batch of 1"
 EIGHT = "this server, batch of 8"
 SERVERS = (PLAIN, ONE, EIGHT)
 CONCURRENCY = (1, 4, 8)
+# The tiny model halves a side once, where a real one does so three times: its 64 pixels are the work of 256.
+SIDES = (32, 64)
 
 
-def commands(model: Path, port: int, threads: int, side: int) -> dict[str, tuple[list[str], dict[str, str]]]:
+def commands(model: Path, port: int, threads: int) -> dict[str, tuple[list[str], dict[str, str]]]:
     """Each server's command line and environment."""
     serving = [str(PYTHON), "-m", "serving"]
     ours = {
         "INFERENCE_MODEL": str(model),
         "INFERENCE_PORT": str(port),
         "INFERENCE_THREADS": str(threads),
-        "INFERENCE_DEFAULT_SIDE": str(side),
+        "INFERENCE_DEFAULT_SIDE": "64",
         "INFERENCE_LOG_LEVEL": "WARNING",
     }
     peer = [str(PYTHON), "-m", "uvicorn", "benchmarks.peers.plain_diffusers:app", "--log-level", "warning"]
@@ -115,29 +118,30 @@ class Samples(NamedTuple):
     taken: list[float]
 
 
-def measure(model: Path, arguments: argparse.Namespace) -> list[dict[str, results.Cell]]:
+def measure(model: Path, arguments: argparse.Namespace) -> dict[str, list[dict[str, results.Cell]]]:
     """Round by round, server by server, so that a busy minute of the machine meets all of them."""
-    rows: list[dict[str, results.Cell]] = []
-    samples: dict[tuple[int, str], Samples] = {}
+    samples: dict[tuple[int, int, str], Samples] = {}
     with ExitStack() as stack:
         servers: dict[str, tuple[int, int]] = {}
         for name in SERVERS:
             port = free_port()
-            command, environment = commands(model, port, arguments.threads, arguments.side)[name]
+            command, environment = commands(model, port, arguments.threads)[name]
             servers[name] = port, stack.enter_context(started(command, environment, port))
         for round_ in range(arguments.rounds + 1):
-            for concurrency, (name, (port, pid)) in product(CONCURRENCY, servers.items()):
+            for side, concurrency, (name, (port, pid)) in product(SIDES, CONCURRENCY, servers.items()):
                 count, before = arguments.requests * concurrency, cpu_seconds(pid)
-                seconds, taken = asyncio.run(load(port, concurrency, count, arguments.side, arguments.steps))
+                seconds, taken = asyncio.run(load(port, concurrency, count, side, arguments.steps))
                 if round_:  # the first is not counted: a model's first runs of a shape are slower
-                    sample = samples.setdefault((concurrency, name), Samples([], [], []))
+                    sample = samples.setdefault((side, concurrency, name), Samples([], [], []))
                     sample.rates.append(count / seconds)
                     sample.cpu.append((cpu_seconds(pid) - before) / count)
                     sample.taken.extend(taken)
         memory = {name: peak_mib(pid) for name, (_, pid) in servers.items()}
-    for (concurrency, name), sample in samples.items():
-        plain = samples[concurrency, PLAIN]
-        rows.append(
+    tables: dict[str, list[dict[str, results.Cell]]] = {}
+    for (side, concurrency, name), sample in samples.items():
+        plain = samples[side, concurrency, PLAIN]
+        title = f"{side} x {side} pixels, {arguments.steps} steps, {arguments.threads} thread"
+        tables.setdefault(title, []).append(
             {
                 "server": name,
                 "concurrency": concurrency,
@@ -145,10 +149,11 @@ def measure(model: Path, arguments: argparse.Namespace) -> list[dict[str, result
                 "ratio": round(median(sample.rates) / median(plain.rates), 2),
                 "p95_ms": round(sorted(sample.taken)[int(len(sample.taken) * 0.95)] * 1000),
                 "cpu_ms_per_image": round(median(sample.cpu) * 1000, 1),
+                "cpu_ratio": round(median(plain.cpu) / median(sample.cpu), 2),
                 "peak_mib": memory[name],
             }
         )
-    return rows
+    return tables
 
 
 def free_port() -> int:
@@ -162,7 +167,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the recorded line instead of tables")
     parser.add_argument("--requests", type=int, default=6, help="requests of each caller in a round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
-    parser.add_argument("--side", type=int, default=64, help="width and height in pixels")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1, help="of the model")
     parser.add_argument("--model", type=Path, help="a Stable Diffusion folder; default: tiny random weights")
@@ -174,9 +178,8 @@ def main() -> None:
                 [PYTHON, "-m", "tests.tiny", folder], cwd=INFERENCE, check=True, capture_output=True, text=True
             )
             model = Path(made.stdout.strip().split(",")[0])
-        rows = measure(model, arguments)
-    title = f"{arguments.side} x {arguments.side} pixels, {arguments.steps} steps, {arguments.threads} thread"
-    results.publish("inference", {title: rows}, VERSIONS, as_json=arguments.json)
+        tables = measure(model, arguments)
+    results.publish("inference", tables, VERSIONS, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 Started by uvicorn with the model's folder and the number of threads in the environment.
 """
 
+# It runs in inference/.venv, which has what it imports; the type checker looks at the project's own.
+# pyright: reportMissingImports=false
+
 import asyncio
 import base64
 import io

@@ -49,6 +49,7 @@ bench: ## run every benchmark, or BENCH= one of them
 docs: ## write the parts of docs/ that are made from the code
 	$(SET_UP) check
 	@$(BIN)/python -m cli.docs
+	@$(BIN)/python -m infra.parity
 
 clean: ## remove what was set up, built or cached; deployments and data stay
 	rm -rf .venv .tools node_modules build dist cdk.out .pytest_cache .ruff_cache .hypothesis .import_linter_cache

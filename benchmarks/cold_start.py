@@ -5,8 +5,9 @@ embedded AWS on this machine. The bot's is the very package that is deployed, wi
 answer comes from the offline provider, or by the openai package from a stand-in for OpenAI. The peers read a row of the
 same table and write one, and do nothing of what else a turn takes: no user, no limits, no retrieval, no model. Bytecode
 is compiled for all alike. `init` is from the start of the process to its first request for work, `answer` to the answer
-to its first `POST /chat`. The functions take turns; the first round is left out, since it fills the disk's cache.
-Ratios are to the bare boto3 client's medians.
+to its first `POST /chat`, `cpu` the processor's time until then. The functions take turns; the first round is left out,
+since it fills the disk's cache. Ratios are of medians, to the bare boto3 client's; that of `cpu` is hardly touched by
+what else the machine does.
 
 A processor of this machine is not Lambda's share of one, so the ratios say more than the milliseconds. The imports are
 of one run each, with `-X importtime`, which slows them down.
@@ -20,6 +21,7 @@ import json
 import os
 import py_compile
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -69,10 +71,11 @@ class Function:
 
 @dataclass(frozen=True)
 class Start:
-    """In milliseconds."""
+    """In milliseconds. `cpu` is the process's own."""
 
     init: float
     answer: float
+    cpu: float
 
 
 class LambdaRuntime:
@@ -87,11 +90,13 @@ class LambdaRuntime:
     def start(self, function: Function, variables: Mapping[str, str] | None = None) -> Start:
         """One cold start with its first answer. Raises FunctionFailed."""
         environment = {**function.environment, **(variables or {})}
+        cpu = children_cpu()
         with Instance(self.python, function.root, function.handler, environment, log=self._log) as instance:
             answer, came = instance.invoke(function.event)
             if answer["statusCode"] != 200 or not json.loads(answer["body"])["message"]:
                 raise FunctionFailed(f"{function.name} answered: {answer}")
-            return Start((instance.ready - instance.spawned) * 1000, (came - instance.spawned) * 1000)
+        init, answered = instance.ready - instance.spawned, came - instance.spawned
+        return Start(init * 1000, answered * 1000, (children_cpu() - cpu) * 1000)
 
     def imports(self, function: Function) -> Counter[str]:
         """Microseconds of its imports by package, those of the standard library together."""
@@ -101,6 +106,12 @@ class LambdaRuntime:
             top = module.partition(".")[0]
             spent["standard library" if top in sys.stdlib_module_names else top] += int(microseconds)
         return spent
+
+
+def children_cpu() -> float:
+    """Seconds of the processor that went into child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def install(names: Iterable[str], *options: str) -> None:
@@ -122,7 +133,7 @@ def peer_package(folder: Path, module: str, *names: str) -> Path:
 
 def our_package(folder: Path) -> Path:
     root = folder / "wordup"
-    with zipfile.ZipFile(package.build("aws", "x86_64")) as archive:
+    with zipfile.ZipFile(package.build("aws", package.machine())) as archive:
         archive.extractall(root)
     return root
 
@@ -205,25 +216,20 @@ def interleaved(cases: Mapping[str, Callable[[], Start]], repetitions: int) -> d
 
 
 def rows(starts: Mapping[str, list[Start]]) -> list[dict[str, results.Cell]]:
-    def median(name: str) -> tuple[float, float]:
-        return statistics.median(s.init for s in starts[name]), statistics.median(s.answer for s in starts[name])
-
-    base_init, base_answer = median(BASELINE)
-    table: list[dict[str, results.Cell]] = []
-    for name, found in starts.items():
-        init, answer = median(name)
-        table.append(
-            {
-                "function": name,
-                "init_median_ms": round(init),
-                "init_min_ms": round(min(s.init for s in found)),
-                "init_ratio": round(init / base_init, 2),
-                "answer_median_ms": round(answer),
-                "answer_min_ms": round(min(s.answer for s in found)),
-                "answer_ratio": round(answer / base_answer, 2),
-            }
-        )
-    return table
+    base = starts[BASELINE]
+    return [
+        {
+            "function": name,
+            "init_median_ms": round(statistics.median(s.init for s in found)),
+            "init_min_ms": round(min(s.init for s in found)),
+            "answer_median_ms": round(answer := statistics.median(s.answer for s in found)),
+            "answer_min_ms": round(min(s.answer for s in found)),
+            "answer_ratio": round(answer / statistics.median(s.answer for s in base), 2),
+            "cpu_median_ms": round(cpu := statistics.median(s.cpu for s in found)),
+            "cpu_ratio": round(cpu / statistics.median(s.cpu for s in base), 2),
+        }
+        for name, found in starts.items()
+    ]
 
 
 def import_rows(profiles: Mapping[str, Counter[str]]) -> list[dict[str, results.Cell]]:

@@ -8,19 +8,23 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from cli import console
-from cli.answer import Answer, printable
+from cli.answer import Answer, Block, printable
 from cli.client import Client, Data
+from infra import spec, targets
 from wordup.errors import WordUpError
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+SERVED_URL = "http://127.0.0.1:8000"
 HELP = "/new begins another conversation, /history shows this one, /quit (or Ctrl-D) leaves; Ctrl-C stops an answer."
 
 
 def chat(
     question: Annotated[str | None, typer.Argument(help="Ask this and exit; without it, a conversation.")] = None,
-    url: Annotated[str, typer.Option(help="The bot's address.")] = DEFAULT_URL,
+    url: Annotated[
+        str | None, typer.Option(help="The bot's address; without it, the one on this machine.", show_default=False)
+    ] = None,
     key: Annotated[str | None, typer.Option(envvar="WORDUP_ACCESS_KEY", help="Your access key.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document; needs a question.")] = False,
 ) -> None:
@@ -31,7 +35,7 @@ def chat(
         raise typer.BadParameter("--json needs a question.")
     if question is not None and not question.strip():
         raise typer.BadParameter("The question is empty.")
-    client = Client(url, key)
+    client = Client(*((url, key) if url else _here(key)))
     with asyncio.Runner() as runner:
         try:
             if question is None:
@@ -40,6 +44,14 @@ def chat(
                 _ask_once(runner, client, question, as_json=as_json)
         finally:
             runner.run(client.close())
+
+
+def _here(key: str | None) -> tuple[str, str | None]:
+    """Address and key of what `wordup deploy` left on this machine, else the address that `wordup serve` listens on."""
+    local = targets.open_target("local", spec.load())
+    if url := local.outputs().get("url"):
+        return url, key or local.read_secret().get("access_key")
+    return SERVED_URL, key
 
 
 def _ask_once(runner: asyncio.Runner, client: Client, question: str, *, as_json: bool) -> None:
@@ -100,7 +112,8 @@ class _Conversation:
             case _:
                 turn = _Turn(self._client, said, self._id)
                 done = self._runner.run(turn.run(Answer(console.screen)))
-                self._id = turn.conversation_id
+                if done is not None:
+                    self._id = turn.conversation_id
                 _show_end(done)
 
 
@@ -165,13 +178,19 @@ def _show_end(done: Data | None) -> None:
     elif done["finish_reason"] == "length":
         console.screen.print("The answer reached its longest length.", style="dim")
     for number, source in enumerate(done["sources"] if done else [], 1):
-        _dim(f"[{number}] {source['title']} {source.get('url') or source['id']}")
+        _dim(f"[{number}] {source['title']}")
+        # Never broken over two lines by us: the terminal makes it a link.
+        console.screen.print(
+            printable(f"    {source.get('url') or source['id']}"), style="dim", markup=False, soft_wrap=True
+        )
 
 
 def _show_history(messages: list[dict[str, Any]]) -> None:
     for message in messages:
-        _dim(f"{'you' if message['role'] == 'user' else 'bot'}, {message['created']}")
-        console.screen.print(printable(message["content"]), markup=False)
+        mine = message["role"] == "user"
+        _dim(f"{'you' if mine else 'bot'}, {message['created']}")
+        said = printable(message["content"])
+        console.screen.print(Text(said) if mine else Block(said))
         console.screen.print()
     if not messages:
         _dim("Nothing was said yet.")

@@ -9,20 +9,20 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
 
-from wordup.errors import ConfigurationError, ExpiredToken, WordUpError
+from wordup.errors import ConfigurationError, WordUpError
 from wordup.schemas import Problem
 
 CONNECT_SECONDS = 10.0
 # Above the longest streamed answer: where a platform buffers, nothing comes before the end.
 READ_SECONDS = 150.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
-LAST_EVENTS = {"done", "error", "blocked"}
 
 Data = dict[str, Any]
 
@@ -48,9 +48,10 @@ class Client:
         if split.scheme not in ("http", "https") or not split.hostname:
             raise ConfigurationError("--url", f"{url!r} is no web address.", mend="It begins with http:// or https://.")
         self._url = url
-        self._key = key
+        self._session = _Session(httpx2.URL(url.rstrip("/") + "/v1/sessions"), key)
         self._http = httpx2.AsyncClient(
             base_url=url,
+            auth=self._session,
             timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             # A proxy for the internet is not asked for what runs on this machine.
             trust_env=split.hostname not in ("127.0.0.1", "localhost", "::1"),
@@ -67,13 +68,13 @@ class Client:
         lost = False
         while True:
             try:
-                async with contextlib.aclosing(self._turn(body, key)) as events:
+                async with contextlib.aclosing(self._events(body, key)) as events:
                     async for event in events:
                         yield event
                 return
             except httpx2.TransportError as error:
-                lost = True
-                if (wait := next(waits, None)) is None:
+                lost = self._session.is_open  # else nobody was there to begin with
+                if not lost or (wait := next(waits, None)) is None:
                     raise self._unreachable(error) from error
             except Refused as error:
                 # Our own request from before the loss may still be running there.
@@ -100,21 +101,6 @@ class Client:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def _turn(self, body: Data, key: str) -> AsyncGenerator[tuple[str, Data]]:
-        if "authorization" not in self._http.headers:
-            await self._open_session()
-        try:
-            async with contextlib.aclosing(self._events(body, key)) as events:
-                async for event in events:
-                    yield event
-        except Refused as error:
-            if error.code != ExpiredToken.code:
-                raise
-            await self._open_session()
-            async with contextlib.aclosing(self._events(body, key)) as events:
-                async for event in events:
-                    yield event
-
     async def _events(self, body: Data, key: str) -> AsyncGenerator[tuple[str, Data]]:
         headers = {"accept": "text/event-stream", "idempotency-key": key}
         async with self._http.stream("POST", "chat", json=body, headers=headers) as response:
@@ -129,19 +115,38 @@ class Client:
                     return
         raise httpx2.RemoteProtocolError("the stream ended before the answer did")
 
-    async def _open_session(self) -> None:
-        headers = {"x-api-key": self._key} if self._key else {}
-        self._http.headers.pop("authorization", None)
-        response = await self._http.post("v1/sessions", json={}, headers=headers)
-        if response.is_error:
-            raise _refusal(response)
-        self._http.headers["authorization"] = f"Bearer {response.json()['token']}"
-
     def _unreachable(self, error: httpx2.TransportError) -> Unreachable:
         why = str(error) or type(error).__name__
         return Unreachable(
             f"{self._url} cannot be reached: {why}.", mend="Does it run there? `wordup serve` starts one."
         )
+
+
+class _Session(httpx2.Auth):
+    """Opens a session before the first request, and another one when that is over. Raises Refused."""
+
+    def __init__(self, url: httpx2.URL, key: str | None) -> None:
+        self._url = url
+        self._headers = {"x-api-key": key} if key else {}
+        self._token: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._token is not None
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        for _ in range(2):
+            if self._token is None:
+                opened = yield httpx2.Request("POST", self._url, json={}, headers=self._headers)
+                await opened.aread()
+                if opened.is_error:
+                    raise _refusal(opened)
+                self._token = opened.json()["token"]
+            request.headers["authorization"] = f"Bearer {self._token}"
+            response = yield request
+            if response.status_code != HTTPStatus.UNAUTHORIZED:
+                return
+            self._token = None
 
 
 async def _decoded(response: httpx2.Response) -> AsyncIterator[tuple[str, Data]]:

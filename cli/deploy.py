@@ -26,7 +26,7 @@ from wordup.bootstrap import open_store
 from wordup.errors import WrongAccessKey
 from wordup.keyring import new_ring
 
-QUESTION = "Which database would you choose for a serverless chat bot on AWS?"
+QUESTION = "How long may a Lambda function run?"
 # A new role and a new API are known everywhere in AWS only after a while; until then the bot is refused what it may.
 PATIENCE_SECONDS = 90.0
 WAIT_SECONDS = 2.0
@@ -268,4 +268,4 @@ def _show_deployed(done: Deployed, key: str | None) -> None:
         console.screen.print(Text(f"access key  kept as {done.access_key_ref}"), soft_wrap=True)
         return
     console.screen.print(Text(f"access key  {key}"), soft_wrap=True)
-    console.screen.print(Text(f"talk to it  wordup chat --url {done.url} --key {key}"), soft_wrap=True)
+    console.screen.print(Text(f"talk to it  {sys.argv[0]} chat --url {done.url} --key {key}"), soft_wrap=True)

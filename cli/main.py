@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import chat, console, deploy, models, serve, user
+from cli import chat, console, deploy, doctor, models, serve, user
 from wordup.errors import WordUpError
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 deploy.register(app)
+app.command()(doctor.doctor)
 app.command()(serve.serve)
 app.command()(chat.chat)
 app.command()(models.models)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from cli import console, home
+from cli.deploy import AsJSON, WithName
 from infra import spec, targets
 from wordup import keys
 from wordup.auth import issue_key, list_keys, revoke_keys
@@ -16,10 +17,22 @@ from wordup.config import Settings
 from wordup.errors import NotFound
 from wordup.stores.base import Store
 
-Place = Literal["home", "local", "aws"]
+PLACES = ("home", *targets.TARGETS)
+
+
+def _known(place: str) -> str:
+    if place not in PLACES:
+        raise typer.BadParameter(f"{place!r} is none of {', '.join(PLACES)}.")
+    return place
+
+
 Name = Annotated[str, typer.Argument(help="The person, as you call them.")]
-To = Annotated[Place, typer.Option(help="Whose people: the self-hosted home's, or a deployment's.")]
-AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+To = Annotated[
+    str,
+    typer.Option(
+        callback=_known, metavar="|".join(PLACES), help="Whose people: the self-hosted home's, or a deployment's."
+    ),
+]
 
 app = typer.Typer(help="Who may ask: personal access keys.", no_args_is_help=True)
 
@@ -29,10 +42,11 @@ def add(
     name: Name,
     key_name: Annotated[str, typer.Option(help="Tells this key from the person's others.")] = "personal",
     to: To = "home",
+    deployment: WithName = None,
     as_json: AsJSON = False,
 ) -> None:
     """Make an access key, and print it this once."""
-    key = _on_store(to, lambda store: issue_key(store, name, key_name))
+    key = _on_store(to, deployment, lambda store: issue_key(store, name, key_name))
     if as_json:
         console.document({"user": name, "name": key_name, "access_key": key})
         return
@@ -45,10 +59,11 @@ def revoke(
     name: Name,
     key_name: Annotated[str | None, typer.Option(help="Only the key of this name.")] = None,
     to: To = "home",
+    deployment: WithName = None,
     as_json: AsJSON = False,
 ) -> None:
     """Revoke a person's access keys; what they said stays."""
-    revoked = _on_store(to, lambda store: revoke_keys(store, name, key_name))
+    revoked = _on_store(to, deployment, lambda store: revoke_keys(store, name, key_name))
     if not revoked:
         called = f" called {key_name}" if key_name else ""
         raise NotFound(f"{name} has no key{called} that could be revoked.", mend="`wordup user list` shows the keys.")
@@ -59,9 +74,9 @@ def revoke(
 
 
 @app.command("list")
-def list_(to: To = "home", as_json: AsJSON = False) -> None:
+def list_(to: To = "home", deployment: WithName = None, as_json: AsJSON = False) -> None:
     """Show every access key's person, name and state; never the key."""
-    found = _on_store(to, list_keys)
+    found = _on_store(to, deployment, list_keys)
     if as_json:
         rows = [{"user": key.user, "name": key.name, "created": keys.rfc3339(key.created)} for key in found]
         console.document([row | {"revoked": key.revoked} for row, key in zip(rows, found, strict=True)])
@@ -72,7 +87,7 @@ def list_(to: To = "home", as_json: AsJSON = False) -> None:
     console.screen.print(table)
 
 
-def _on_store[T](to: Place, use: Callable[[Store], Awaitable[T]]) -> T:
+def _on_store[T](to: str, deployment: str | None, use: Callable[[Store], Awaitable[T]]) -> T:
     async def run(settings: Settings) -> T:
         store = open_store(settings)
         try:
@@ -82,5 +97,5 @@ def _on_store[T](to: Place, use: Callable[[Store], Awaitable[T]]) -> T:
 
     if to == "home":
         return asyncio.run(run(home.settings()))
-    with targets.open_target(to, spec.load()).connected() as settings:
+    with targets.open_target(to, spec.load(name=deployment)).connected() as settings:
         return asyncio.run(run(settings))

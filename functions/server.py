@@ -14,7 +14,6 @@ import socket
 import sys
 
 import uvicorn
-from starlette.applications import Starlette
 
 from wordup import logs
 from wordup.app import create_app
@@ -27,11 +26,6 @@ from wordup.stores.base import Store
 PURGE_SECONDS = 3600
 PURGE_ROWS = 500  # one transaction's worth: a turn never waits long behind it
 DRAIN_MARGIN_SECONDS = 5
-
-
-def app() -> Starlette:
-    """For servers that take a factory: `uvicorn --factory server:app`. They need a key made before, or `access_key`."""
-    return create_app(build(Settings.from_env()))
 
 
 def run(settings: Settings, host: str, port: int) -> None:

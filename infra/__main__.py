@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pulumi
 
-from infra.spec import FILE, DeploymentSpec, load
+from infra.spec import FILE, ROOT, DeploymentSpec, load
+from wordup.errors import ConfigurationError
 
 
 def declare(
@@ -26,17 +27,19 @@ def declare(
 
 def main() -> None:
     config = pulumi.Config()
-    spec = load(
-        Path(config.get("file") or FILE), name=config.get("name") or None, profile=config.get("profile") or None
-    )
+    name, profile = config.get("name") or None, config.get("profile") or None
     package = config.get("package")
-    declare(
-        config.require("cloud"),
-        spec,
-        Path(package) if package else None,
-        deletable=config.get_bool("deletable") or False,
-        operator_type=config.get("operatorType") or "User",
-    )
+    try:
+        declare(
+            config.require("cloud"),
+            load(ROOT / (config.get("file") or FILE), name=name, profile=profile),
+            ROOT / package if package else None,
+            deletable=config.get_bool("deletable") or False,
+            operator_type=config.get("operatorType") or "User",
+        )
+    except ConfigurationError as error:
+        # Pulumi shows this without a traceback.
+        raise pulumi.RunError(f"{error.sentence} {error.mend}") from None
 
 
 if __name__ == "__main__":

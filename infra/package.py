@@ -6,6 +6,7 @@ hashes that nobody checks, because the file times that Python compares otherwise
 """
 
 import hashlib
+import json
 import platform
 import shutil
 import subprocess
@@ -33,15 +34,28 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """`entry_points` are the files of functions/ that are this cloud's own; `root` is where it unpacks the package."""
+    """`entry_points` are the files of functions/ that are this cloud's own; `root` is where it unpacks the package.
+
+    `packages` is the folder in it of the installed dependencies, None where the cloud installs them from the lock.
+    """
 
     lock: Path
     entry_points: tuple[str, ...]
     root: str
+    packages: str | None
 
 
 RECIPES: dict[Cloud, Recipe] = {
-    "aws": Recipe(lock=ROOT / "requirements" / "aws.txt", entry_points=("lambda_function.py",), root="/var/task"),
+    "aws": Recipe(
+        lock=ROOT / "requirements" / "aws.txt", entry_points=("lambda_function.py",), root="/var/task", packages="."
+    ),
+    "gcp": Recipe(lock=ROOT / "requirements" / "gcp.txt", entry_points=("main.py",), root="/workspace", packages=None),
+    "azure": Recipe(
+        lock=ROOT / "requirements" / "azure.txt",
+        entry_points=("function_app.py", "host.json"),
+        root="/home/site/wwwroot",
+        packages=".python_packages/lib/site-packages",
+    ),
 }
 
 
@@ -58,8 +72,6 @@ def build(cloud: Cloud, arch: Architecture, out: Path = BUILD) -> Path:
             mend="Run `make setup`, then .venv/bin/wordup.",
         )
     recipe = RECIPES[cloud]
-    if not recipe.lock.exists():
-        raise DeploymentError(f"There is no {recipe.lock.name}, the lock of what is packaged.", mend="Run `make lock`.")
     sources = dict(_sources(recipe))
     key = _key(arch, recipe, sources)
     package = out / f"{cloud}-{arch}-{key}.zip"
@@ -68,12 +80,13 @@ def build(cloud: Cloud, arch: Architecture, out: Path = BUILD) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
         stage = Path(folder, "stage")
-        _install(recipe.lock, arch, stage)
-        _prune(stage)
-        for name, source in sources.items():
+        if recipe.packages is not None:
+            _install(recipe.lock, arch, stage / recipe.packages)
+            _prune(stage / recipe.packages)
+        for name, content in sources.items():
             target = stage / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            target.write_bytes(content)
         _compile(stage, recipe.root)
         draft = Path(folder, "package.zip")
         _zip(stage, draft)
@@ -83,10 +96,12 @@ def build(cloud: Cloud, arch: Architecture, out: Path = BUILD) -> Path:
     return package
 
 
-def _sources(recipe: Recipe) -> Iterator[tuple[str, Path]]:
-    """Our own files: the name in the package, and where it comes from. Other clouds' entry points stay out."""
+def _sources(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+    """Our own files: the name in the package, and the content. Other clouds' entry points stay out."""
     functions = ROOT / "functions"
-    yield from ((name, functions / name) for name in recipe.entry_points)
+    yield from ((name, (functions / name).read_bytes()) for name in recipe.entry_points)
+    if recipe.packages is None:
+        yield "requirements.txt", recipe.lock.read_bytes()
     for folder, prefix in (
         (functions / "wordup", "wordup"),
         (functions / "web", "web"),
@@ -94,13 +109,13 @@ def _sources(recipe: Recipe) -> Iterator[tuple[str, Path]]:
     ):
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                yield f"{prefix}/{path.relative_to(folder).as_posix()}", path
+                yield f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes()
 
 
-def _key(arch: Architecture, recipe: Recipe, sources: dict[str, Path]) -> str:
+def _key(arch: Architecture, recipe: Recipe, sources: dict[str, bytes]) -> str:
     digest = hashlib.sha256(f"{arch} {sys.version}".encode())
-    for name, path in {"lock": recipe.lock, "recipe": Path(__file__), **sources}.items():
-        content = path.read_bytes()
+    ours = {"lock": recipe.lock.read_bytes(), "recipe": Path(__file__).read_bytes()}
+    for name, content in {**ours, **sources}.items():
         digest.update(f"\n{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
 
@@ -118,24 +133,39 @@ def _install(lock: Path, arch: Architecture, target: Path) -> None:
     command = [uv(), "pip", "install", "--quiet", "--require-hashes", "--requirements", lock, "--target", target]
     command += ["--python", sys.executable, "--python-version", f"{PYTHON[0]}.{PYTHON[1]}"]
     command += ["--python-platform", PLATFORMS[arch], "--only-binary", ":all:", "--link-mode", "copy"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise DeploymentError(
-            f"The packages of {lock.name} cannot be installed.\n{done.stderr.strip()}",
-            mend="Check the connection to the package index; after a change of pyproject.toml run `make lock`.",
+    # Whatever is in uv's cache needs no question to the package index: the lock names files by their hashes.
+    for offline in (["--offline"], []):
+        done = subprocess.run(
+            [*command, *offline], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
+        if not done.returncode:
+            return
+    raise DeploymentError(
+        f"The packages of {lock.name} cannot be installed.\n{done.stderr.strip()}",
+        mend="Check the connection to the package index; after a change of pyproject.toml run `make lock`.",
+    )
 
 
-def _prune(stage: Path) -> None:
+def _prune(packages: Path) -> None:
     """Takes out what no function opens."""
-    shutil.rmtree(stage / "bin", ignore_errors=True)
-    for record in stage.glob("*.dist-info/RECORD"):
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for record in packages.glob("*.dist-info/RECORD"):
         record.unlink()
-    for path in (stage / "botocore" / "data").iterdir():
+    if (data := packages / "botocore" / "data").exists():
+        _prune_models(data)
+
+
+def _prune_models(data: Path) -> None:
+    for path in data.iterdir():
         if path.is_dir() and path.name not in BOTOCORE_MODELS:
             shutil.rmtree(path)
-    for examples in stage.glob("botocore/data/*/*/examples-1.json"):
+    for examples in data.glob("*/*/examples-1.json"):
         examples.unlink()
+    # All services' endpoints are 1.2 MB of JSON, which a session reads before its first client: 15 ms and more.
+    endpoints = json.loads((data / "endpoints.json").read_bytes())
+    for partition in endpoints["partitions"]:
+        partition["services"] = {name: partition["services"][name] for name in sorted(BOTOCORE_MODELS)}
+    (data / "endpoints.json").write_text(json.dumps(endpoints))
 
 
 def _compile(stage: Path, root: str) -> None:

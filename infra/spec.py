@@ -7,7 +7,7 @@ A key that nobody reads, a wrong type or a value out of range raises Configurati
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -186,7 +186,7 @@ def parse(document: dict[str, Any]) -> DeploymentSpec:
     """From TOML's values. Raises ConfigurationError."""
     bot = document.get("bot", {})
     if isinstance(bot, dict):
-        for key in bot:
+        for key in cast("dict[str, Any]", bot):
             _check_bot_key(key)
     try:
         spec = msgspec.convert(document, DeploymentSpec)

@@ -17,6 +17,8 @@ from wordup.errors import ConfigurationError
 TARGETS = {
     "local": "infra.local.embedded:deployment",
     "aws": "infra.aws.deployment:on_account",
+    "gcp": "infra.gcp.deployment:GCPDeployment",
+    "azure": "infra.azure.deployment:AzureDeployment",
 }
 
 

@@ -105,3 +105,10 @@ def create_dynamodb_table(url: str, name: str) -> None:
         BillingMode="PAY_PER_REQUEST",
     )
     client.close()
+
+
+def delete_dynamodb_table(url: str, name: str) -> None:
+    """Moto copies all its tables at every transaction, so those of other tests cost time."""
+    client: Any = botocore.session.Session().create_client("dynamodb", endpoint_url=url)
+    client.delete_table(TableName=name)
+    client.close()

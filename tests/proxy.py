@@ -67,7 +67,8 @@ class Proxy:
                 self._always = None
 
     def lose_answers(self, times: int) -> None:
-        """The next `times` requests reach the server, whose answer is thrown away with the connection."""
+        """The next `times` POST requests, as writes are, reach the server, whose answer is thrown away with the
+        connection."""
         with self._lock:
             self._lost = times
 
@@ -105,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer is None:
             answer = self._forward(proxy, request)
             proxy.exchanges.append(Exchange(dict(self.headers), request, answer.status, answer.body))
-            if proxy.take_loss():
+            if self.command == "POST" and proxy.take_loss():
                 self.close_connection = True
                 return
         self.send_response_only(answer.status)

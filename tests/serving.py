@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
+
 from wordup.app import create_app
 from wordup.bootstrap import build
 from wordup.config import Settings

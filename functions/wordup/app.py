@@ -1,6 +1,7 @@
 """The ASGI application: routes, pages, errors as problem documents, and what surrounds every request."""
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import AsyncGenerator
@@ -38,10 +39,13 @@ def create_app(bot: Bot) -> Starlette:
     """Serves one bot under any path prefix. Connects nothing."""
     logs.configure(bot.settings.log_level)
     routes = table(bot)
-    described = msgspec.json.encode(openapi.document(routes, __version__))
+
+    @functools.cache  # at the first request: a cold start pays for what it serves
+    def described() -> bytes:
+        return msgspec.json.encode(openapi.document(routes, __version__))
 
     async def specification(_: Request) -> Response:
-        return Response(described, media_type="application/json")
+        return Response(described(), media_type="application/json")
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:

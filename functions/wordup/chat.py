@@ -1,7 +1,8 @@
 """The chat turn: admit, read, answer, record.
 
 1. Claim the Idempotency-Key, count the request and reserve the worst case: one write in the user's partition.
-2. Side by side: the newest turns, the conversation, the user's tombstone, the deployment's share of the money.
+2. Reserve the deployment's share of the money; then read, side by side, the newest turns, the conversation and the
+   user's tombstone.
 3. Retrieve, ask the provider, hand its deltas on.
 4. One write stores the whole turn, moves the conversation up, settles the reservation, finishes the claim.
 

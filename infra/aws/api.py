@@ -1,7 +1,6 @@
 """What serves: the function and the API in front of it. Holds nothing, so it can be removed and made again."""
 
 import json
-import math
 from typing import cast
 
 from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
@@ -11,18 +10,12 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.aws import names
+from infra.aws import limits, names
 from infra.package import Architecture
 from infra.spec import DeploymentSpec, environment
-from wordup.errors import ConfigurationError
 
 # What the DynamoDB adapter calls in a turn. A transaction needs the actions of its items. Scan is the operator's.
 TABLE_ACTIONS = ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
-# API Gateway ends a buffered call after this many seconds:
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
-INTEGRATION_SECONDS = 29
-# For a cold start, the reads before the model and the write after it.
-MARGIN_SECONDS = 15
 # No query, header, body or address: an access log tells what was asked of the API, not by whom or with which token.
 ACCESS_LOG = {
     "request_id": "$context.requestId",
@@ -55,13 +48,7 @@ class ApiStack(Stack):
     def __init__(
         self, scope: Construct, spec: DeploymentSpec, *, region: str, code: lambda_.Code, architecture: Architecture
     ) -> None:
-        if spec.bot.provider_timeout_seconds >= INTEGRATION_SECONDS:
-            raise ConfigurationError(
-                "bot.provider_timeout_seconds",
-                f"API Gateway ends a call after {INTEGRATION_SECONDS} s, bot.provider_timeout_seconds"
-                f" allows the model {spec.bot.provider_timeout_seconds:g}.",
-                mend="Set it to 25 or less in wordup.toml.",
-            )
+        limits.check(spec)
         super().__init__(
             scope,
             names.api_stack(spec),
@@ -77,7 +64,7 @@ class ApiStack(Stack):
             handler="lambda_function.handler",
             code=code,
             memory_size=spec.aws.memory_mb,
-            timeout=Duration.seconds(math.ceil(spec.bot.stream_timeout_seconds) + MARGIN_SECONDS),
+            timeout=Duration.seconds(limits.function_seconds(spec)),
             environment=environment(spec, "aws"),
             role=cast(iam.IRole, self._role(spec)),
             log_group=logs.LogGroup.from_log_group_name(self, "FunctionLog", names.function_log(spec)),
@@ -90,7 +77,7 @@ class ApiStack(Stack):
             # A regional endpoint may idle for five minutes, an edge one for 30 seconds.
             endpoint_types=[apigateway.EndpointType.REGIONAL],
             integration_options=apigateway.LambdaIntegrationOptions(
-                timeout=Duration.seconds(INTEGRATION_SECONDS), allow_test_invoke=False
+                timeout=Duration.seconds(limits.INTEGRATION_SECONDS), allow_test_invoke=False
             ),
             deploy_options=apigateway.StageOptions(
                 stage_name=names.STAGE,

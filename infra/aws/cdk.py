@@ -15,13 +15,16 @@ from pathlib import Path
 
 from infra.errors import DeploymentError
 from infra.package import BUILD
-from infra.spec import ROOT, DeploymentSpec
+from infra.spec import FILE, ROOT, DeploymentSpec
 from infra.targets import Report
 
 TAIL_LINES = 30
 _EVENT = re.compile(r"^(?P<stack>\S+) \| +(?P<done>\d+/\d+) \| .* \| (?P<type>AWS::\S+)")
-# What the program is made of, beside wordup.toml and its context.
-_PROGRAM = ("infra/aws/*.py", "infra/*.py", "functions/wordup/config.py", "cdk.json", "wordup.toml")
+# What the program is made of, beside its context.
+_PROGRAM = ("infra/aws/*.py", "infra/spec.py", "infra/package.py", "functions/wordup/config.py", "cdk.json", FILE.name)
+
+# What the CDK's command line adds to the context by itself: with it, a bare `cdk deploy` makes the same templates.
+_BY_CDK = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
 
 
 def synthesize(spec: DeploymentSpec, code: Path, *, embedded: bool = False, folder: Path = BUILD / "cdk") -> Path:
@@ -33,7 +36,7 @@ def synthesize(spec: DeploymentSpec, code: Path, *, embedded: bool = False, fold
         return target
     group.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=group, prefix="new-") as draft:
-        settings = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"] | context
+        settings = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"] | _BY_CDK | context
         done = subprocess.run(
             [sys.executable, "-m", "infra.aws.app"],
             cwd=ROOT,

@@ -13,7 +13,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from infra import package
-from infra.aws import names, templates
+from infra.aws import limits, names, templates
 from infra.aws.cdk import CDK, synthesize
 from infra.aws.errors import code, translated
 from infra.aws.inventory import deployed_template, stack_named
@@ -41,6 +41,7 @@ class AWSDeployment:
         self.is_billed = place.is_billed
 
     def check(self) -> None:
+        limits.check(self._spec)
         with translated():
             self.client("sts").get_caller_identity()
 
@@ -65,6 +66,7 @@ class AWSDeployment:
                 report.step("Preparing the account for the CDK")
                 account = self.client("sts").get_caller_identity()["Account"]
                 cdk.bootstrap(account, self._environment["AWS_REGION"], report)
+                self._place.prepare(self.client)
             report.step("Deploying the stacks")
             cdk.deploy(built, report)
             self._place.finish(self.client, templates.read(built), report)
@@ -109,7 +111,7 @@ class AWSDeployment:
             return Removal(removed=[], kept=[], left=[])
         with translated():
             removal = destroy(self.client, self._spec, report, delete_data=delete_data)
-            if not removal.left and self._place.dissolve(self.client):
+            if not removal.left and self._place.dissolve(self.client, report):
                 return msgspec.structs.replace(removal, kept=[])
         return removal
 

@@ -30,11 +30,15 @@ class Place(Protocol):
 
     def url(self, api: str) -> str: ...
 
-    def finish(self, client: Client, templates: Mapping[str, Mapping[str, Any]], report: Report) -> None:
-        """What a deployment there needs after CloudFormation."""
+    def prepare(self, client: Client) -> None:
+        """What a deployment there needs after `cdk bootstrap`."""
         ...
 
-    def dissolve(self, client: Client) -> bool:
+    def finish(self, client: Client, templates: Mapping[str, Mapping[str, Any]], report: Report) -> None:
+        """What it needs after CloudFormation."""
+        ...
+
+    def dissolve(self, client: Client, report: Report) -> bool:
         """Ends the place itself where nothing is deployed there any more, and tells whether it did."""
         ...
 
@@ -59,8 +63,11 @@ class Account:
         suffix = "amazonaws.com.cn" if self._region.startswith("cn-") else "amazonaws.com"
         return f"https://{api}.execute-api.{self._region}.{suffix}/{names.STAGE}/"
 
+    def prepare(self, client: Client) -> None:
+        pass
+
     def finish(self, client: Client, templates: Mapping[str, Mapping[str, Any]], report: Report) -> None:
         pass
 
-    def dissolve(self, client: Client) -> bool:  # noqa: ARG002 - an account stays
+    def dissolve(self, client: Client, report: Report) -> bool:  # noqa: ARG002 - an account stays
         return False

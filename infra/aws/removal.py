@@ -34,7 +34,7 @@ def destroy(client: Client, spec: DeploymentSpec, report: Report, *, delete_data
         if retains:
             _unprotect(client, spec)
         _delete_stack(client, data, report)
-        _delete_remains(client, spec, report)
+        _delete_remains(client, spec)
         kept = []
     account, others = f"stack {names.ACCOUNT_STACK}", sorted(deployments(client) - {spec.name})
     if stack_named(client, names.ACCOUNT_STACK):
@@ -78,9 +78,8 @@ def _unprotect(client: Client, spec: DeploymentSpec) -> None:
     client("dynamodb").update_table(TableName=names.table(spec), DeletionProtectionEnabled=False)
 
 
-def _delete_remains(client: Client, spec: DeploymentSpec, report: Report) -> None:
+def _delete_remains(client: Client, spec: DeploymentSpec) -> None:
     """What the stack retained, or what a service made again after it."""
-    report.step("Removing the data")
     logs = client("logs")
     deletions = (
         lambda: client("dynamodb").delete_table(TableName=names.table(spec)),

@@ -123,6 +123,7 @@ class API(pulumi.ComponentResource):
             "WORDUP_STORE_ENDPOINT": self._data.rows_url,
             "WORDUP_SIGNING_KEY_REF": pulumi.Output.concat(secret, "#signing"),
             "WORDUP_PROVIDER_KEY_REF": pulumi.Output.concat(secret, "#provider_key"),
+            "AzureWebJobsDisableHomepage": "true",  # Azure's own page would stand where the bot's does
             # The host's storage without a connection string: a timer's lock and schedule live there.
             "AzureWebJobsStorage__accountName": host.name,
             "APPLICATIONINSIGHTS_CONNECTION_STRING": self._data.insights.connection_string,

@@ -10,6 +10,9 @@ from infra.azure.data import Data
 from infra.spec import DeploymentSpec
 from wordup.errors import ConfigurationError
 
+# https://learn.microsoft.com/azure/azure-functions/functions-scale#timeout
+FRONT_END_SECONDS = 230
+
 
 def declare(spec: DeploymentSpec, *, deletable: bool = False, operator_type: str = "User") -> None:
     """Registers everything. `deletable` takes a production deployment's protection off its data; `operator_type` is
@@ -17,6 +20,13 @@ def declare(spec: DeploymentSpec, *, deletable: bool = False, operator_type: str
     if not spec.azure.subscription:
         raise ConfigurationError(
             "azure.subscription", "Azure needs a subscription.", mend="Set subscription under [azure] in wordup.toml."
+        )
+    if spec.bot.provider_timeout_seconds >= FRONT_END_SECONDS:
+        raise ConfigurationError(
+            "bot.provider_timeout_seconds",
+            f"Azure's front end ends a call that says nothing for {FRONT_END_SECONDS} s, and"
+            f" bot.provider_timeout_seconds allows the model {spec.bot.provider_timeout_seconds:g}.",
+            mend="Set it to 200 or less in wordup.toml.",
         )
     provider = azure.Provider("azure", subscription_id=spec.azure.subscription, location=spec.azure.location)
     opts = pulumi.ResourceOptions(providers=[provider])

@@ -12,7 +12,7 @@ from typing import Any
 from infra import package
 from infra.aws import names
 from infra.aws.deployment import AWSDeployment
-from infra.aws.inventory import deployments
+from infra.aws.inventory import deployments, stack_named
 from infra.aws.place import Client
 from infra.errors import DeploymentError
 from infra.local import ignored, ministack
@@ -25,7 +25,7 @@ PORT = 4566
 
 
 def deployment(spec: DeploymentSpec) -> AWSDeployment:
-    return AWSDeployment(spec, Embedded())
+    return AWSDeployment(spec, Embedded(FOLDER))
 
 
 class Embedded:
@@ -34,7 +34,7 @@ class Embedded:
     is_billed = False
     embedded = True
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.architecture: package.Architecture = package.machine()
 
@@ -51,13 +51,20 @@ class Embedded:
         # By path: Python does not resolve the names below localhost that an API has there.
         return f"{self._ministack().url}/_aws/execute-api/{api}/{names.STAGE}/"
 
+    def prepare(self, client: Client) -> None:
+        # The policy refuses whatever comes without TLS, which this cloud on the loopback interface has not.
+        toolkit = stack_named(client, names.TOOLKIT)
+        [bucket] = [output["OutputValue"] for output in toolkit["Outputs"] if output["OutputKey"] == "BucketName"]
+        client("s3").delete_bucket_policy(Bucket=bucket)
+
     def finish(self, client: Client, templates: Mapping[str, Mapping[str, Any]], report: Report) -> None:
         for said in ignored.apply(client, templates):
             report.note(f"Applied by API what the embedded cloud ignores in a template: {said}")
 
-    def dissolve(self, client: Client) -> bool:
+    def dissolve(self, client: Client, report: Report) -> bool:
         if deployments(client):
             return False
+        report.step("Stopping the embedded cloud")
         self._stop()
         shutil.rmtree(self._folder)
         return True
@@ -69,8 +76,12 @@ class Embedded:
                 mend="Run `wordup serve`, or deploy to a cloud.",
             )
         try:
+            if running := ministack.running(self._folder):
+                return running
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # secrets are in its state
+            # It denies a function what its role does not allow, so that a missing right is missed here first.
             port = PORT if _is_free(PORT) else 0
-            return ministack.running(self._folder) or ministack.start(self._folder, port=port, persist=True)
+            return ministack.start(self._folder, port=port, persist=True, enforce_iam=True)
         except ministack.MiniStackError as error:
             raise DeploymentError(str(error), mend="Run `make setup`, then deploy again.") from error
 

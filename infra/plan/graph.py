@@ -4,9 +4,13 @@ from typing import Any
 
 import msgspec
 
+from infra import targets
+
 # How a file and a secret stand in the inputs.
 FILE_MARK = "$file"
 SEALED = "$secret"
+# Begins the type of a component, which groups resources and is nothing in the cloud.
+COMPONENT_PREFIX = "wordup:"
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +34,9 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     resources: list[Resource]
     outputs: dict[str, Any]
 
-    def of(self, kind: str) -> list[Resource]:
-        """The resources of a type."""
-        return [resource for resource in self.resources if resource.type == kind]
+    def planned(self) -> list[targets.Resource]:
+        """What `wordup plan` shows."""
+        return [
+            targets.Resource(name=each.name, type=each.type, inputs=each.inputs, depends_on=each.depends_on)
+            for each in self.resources
+        ]

@@ -11,17 +11,27 @@ from infra.plan.graph import Graph
 from infra.plan.policies import Declared, violations
 from infra.spec import ROOT, DeploymentSpec
 
+PROJECT = "your-project"
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+
 
 class _Answer(msgspec.Struct):
+    """What the recording process prints; see `infra.plan.record.Answer`."""
+
     graph: Graph
     problems: list[str]
+    refusal: tuple[str, str] | None
 
 
 def offline_graph(cloud: str, spec: DeploymentSpec, package: Path | None = None, *, deletable: bool = False) -> Graph:
     """What the program would create, its inputs checked against the provider's SDK and judged by the policies.
 
-    `package` is the archive that Google Cloud builds the function from. Raises DeploymentError.
+    `package` is the archive that Google Cloud builds the function from. A project or subscription that wordup.toml
+    does not name yet is made up. Raises DeploymentError.
     """
+    gcp = msgspec.structs.replace(spec.gcp, project=spec.gcp.project or PROJECT)
+    azure = msgspec.structs.replace(spec.azure, subscription=spec.azure.subscription or SUBSCRIPTION)
+    spec = msgspec.structs.replace(spec, gcp=gcp, azure=azure)
     graph = _run({"cloud": cloud, "spec": spec, "package": str(package or ""), "deletable": deletable})
     public = spec.gcp.public if cloud == "gcp" else spec.azure.public
     if found := violations(declared(graph), public=public):
@@ -58,6 +68,8 @@ def _run(request: dict[str, object]) -> Graph:
             mend=f"All that it said:\n{reason}",
         )
     answer = msgspec.json.decode(done.stdout, type=_Answer)
+    if answer.refusal:
+        raise DeploymentError(answer.refusal[0], mend=answer.refusal[1])
     if answer.problems:
         raise DeploymentError(
             "The provider does not know these inputs:\n" + "\n".join(answer.problems),

@@ -22,6 +22,7 @@ from infra.plan import computed
 from infra.plan.graph import FILE_MARK, SEALED, Graph, Resource
 from infra.plan.signatures import problems
 from infra.spec import DeploymentSpec
+from wordup.errors import ConfigurationError
 
 PROJECT = "wordup"
 STACK = "pulumi:pulumi:Stack"
@@ -39,10 +40,12 @@ class Request(msgspec.Struct, kw_only=True):
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """`problems` are inputs that the provider's SDK does not know, or misses."""
+    """`problems` are inputs that the provider's SDK does not know, or misses. `refusal` is the sentence and the mend of
+    a program that does not take its settings; then there is no graph."""
 
-    graph: Graph
-    problems: list[str]
+    graph: Graph = Graph(resources=[], outputs={})
+    problems: list[str] = []
+    refusal: tuple[str, str] | None = None
 
 
 class _Cloud(mocks.Mocks):
@@ -151,8 +154,12 @@ def main() -> None:
             package = Path(request.package) if request.package else None
             declare(request.cloud, request.spec, package, deletable=request.deletable)
 
-    graph = record(program, request.config)
-    sys.stdout.buffer.write(msgspec.json.encode(Answer(graph=graph, problems=problems(graph.resources))))
+    try:
+        graph = record(program, request.config)
+        answer = Answer(graph=graph, problems=problems(graph.resources))
+    except ConfigurationError as error:
+        answer = Answer(refusal=(error.sentence, error.mend))
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from tests.emulators import (
     azurite_server,
     create_azure_table,
     create_dynamodb_table,
+    delete_dynamodb_table,
     google_firestore_server,
     ministack_server,
     moto_server,
@@ -109,6 +110,7 @@ def dynamodb_on(server: Starter) -> Callable[[type[Any], Emulators, Path], Abstr
                     "WORDUP_STORE_ENDPOINT": proxy.url,
                 },
             )
+            delete_dynamodb_table(proxy.url, table)
 
     return database
 

@@ -50,7 +50,7 @@ class TurnProcess:
         )
         assert self._line() == "ready"
 
-    def take(self, *, kill_after: float | None = None, **turn: Any) -> int:
+    def take(self, turn: dict[str, Any], *, kill_after: float | None = None) -> int:
         """The exit status of the turn's process: -9 where the kill came in time."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(turn) + "\n")
@@ -112,10 +112,10 @@ async def test_killed_turns_are_whole_or_not_there(database: Database, tmp_path:
         environment |= {"OPENAI_BASE_URL": provider.url, **database.environment}
         turns = [{"message": f"question {n}", "key": f"key {n}"} for n in range(TURNS)]
         with turn_process(environment) as process:
-            assert process.take(message="first", key="first") == 0
+            assert process.take({"message": "first", "key": "first"}) == 0
             [conversation] = [row.sk.rpartition(":")[2] async for row in every(store, user.pk, keys.RECENT)]
             turns = [{**turn, "conversation_id": conversation} for turn in turns]
-            statuses = Counter(process.take(kill_after=chance.uniform(0, LONGEST_SECONDS), **turn) for turn in turns)
+            statuses = Counter(process.take(turn, kill_after=chance.uniform(0, LONGEST_SECONDS)) for turn in turns)
             assert statuses[-9] > TURNS / 10, statuses
             assert set(statuses) <= {0, -9}, statuses
 
@@ -126,7 +126,7 @@ async def test_killed_turns_are_whole_or_not_there(database: Database, tmp_path:
             before = Counter(call.body["messages"][-1]["content"] for call in provider.calls)
 
             for turn in turns:
-                assert process.take(**turn, later=LEASE_SECONDS + 1) == 0, turn
+                assert process.take({**turn, "later": LEASE_SECONDS + 1}) == 0, turn
         after = Counter(call.body["messages"][-1]["content"] for call in provider.calls)
 
     assert [question for question in whole if after[question] != before[question]] == []

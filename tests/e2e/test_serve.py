@@ -132,6 +132,13 @@ def test_log_holds_no_key_no_token_and_no_message(tmp_path: Path):
         assert secret not in home.log
 
 
+def test_data_is_readable_by_its_owner_alone(tmp_path: Path):
+    with serving(tmp_path):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "data").iterdir()}
+
+    assert modes == dict.fromkeys(["signing.json", "wordup.db", "wordup.db-shm", "wordup.db-wal"], 0o600)
+
+
 def test_expired_rows_are_removed_at_start(tmp_path: Path):
     async def leave() -> None:
         store = SQLiteStore(tmp_path / "data" / "wordup.db", clock=lambda: 0)

@@ -118,7 +118,7 @@ def test_token_of_another_signer_is_refused(caller: Caller) -> None:
     claims = jwt.decode(token, options={"verify_signature": False})
     kid = jwt.get_unverified_header(token)["kid"]
     forged = jwt.encode(claims, "x" * 32, "HS256", headers={"kid": kid})
-    unsigned = jwt.encode(claims, None, "none", headers={"kid": kid})
+    unsigned = jwt.encode(claims, "", "none", headers={"kid": kid})
     for bad in (forged, unsigned, jwt.encode(claims, "x" * 32, "HS256", headers={"kid": "new"})):
         response = caller.http.get("/v1/me/usage", headers={"authorization": f"Bearer {bad}"})
         assert refused(response) == (401, "invalid_token")
@@ -135,7 +135,7 @@ def test_expired_token_says_so(home: Path) -> None:
 
 def test_wrong_access_key_is_refused(url: str) -> None:
     for key in ("wu_wrong", "' OR 1=1 --", "é"):
-        response = httpx2.post(f"{url}/v1/sessions", json={}, headers={"x-api-key": key.encode()})
+        response = httpx2.post(f"{url}/v1/sessions", json={}, headers=[(b"x-api-key", key.encode())])
         assert refused(response) == (403, "wrong_access_key")
     assert refused(httpx2.post(f"{url}/v1/sessions", json={})) == (401, "missing_token")
     extra = httpx2.post(f"{url}/v1/sessions", json={"user_id": "x"}, headers={"x-api-key": KEY})

@@ -11,14 +11,15 @@ from wordup.errors import SecretUnavailable
 CONNECT_SECONDS, READ_SECONDS = 1.0, 3.0
 ATTEMPTS = 3
 
-# What Secrets Manager answers -> what the operator does about it. Anything else is named by its code.
+# What Secrets Manager refuses with -> what the operator does about it.
 ERRORS = {
     "AccessDeniedException": "Allow the function's role secretsmanager:GetSecretValue on that secret.",
     "DecryptionFailure": "Allow the function's role kms:Decrypt on the secret's key.",
-    "InvalidRequestException": "Restore the secret: it is scheduled for deletion.",
-    "ResourceNotFoundException": "Create the secret, or give it a value: `wordup deploy` does.",
+    "InternalServiceError": "Wait: Secrets Manager itself has trouble.",
+    "InvalidParameterException": "Give the secret's name, or its ARN, in the reference.",
+    "InvalidRequestException": "Restore the secret, which is scheduled for deletion.",
+    "ResourceNotFoundException": "Create the secret, or give it its first value: `wordup deploy` does both.",
 }
-_MEND = "Try again; if it stays, look the code up in the documentation of GetSecretValue."
 
 
 class AWSSecrets:
@@ -63,7 +64,7 @@ def _translated() -> Generator[None]:
     except theirs.ClientError as error:
         response: Any = error.response
         code = response["Error"]["Code"]
-        raise SecretUnavailable(f"Secrets Manager refuses the secret: {code}.", mend=ERRORS.get(code, _MEND)) from error
+        raise SecretUnavailable(f"Secrets Manager refuses the secret: {code}.", mend=ERRORS.get(code)) from error
     except theirs.BotoCoreError as error:
         raise SecretUnavailable("Secrets Manager cannot be called.") from error
     except KeyError as error:

@@ -36,9 +36,10 @@ from wordup.stores.retry import Again, Retry
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 5.0
 # https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model: 64 KiB a property,
-# 1 MiB an entity; .../performing-entity-group-transactions: 100 entities and 4 MiB a transaction, here in base 64.
+# 1 MiB an entity; .../performing-entity-group-transactions: 100 entities and 4 MiB a transaction. Azurite counts the
+# bytes of an entity in base 64, too.
 PART_BYTES = 64 * 1024
-MAX_DATA_BYTES = 15 * PART_BYTES
+MAX_DATA_BYTES = 11 * PART_BYTES
 MAX_COMMIT_BYTES = 3_000_000
 MAX_ENTITIES = 100
 MAX_PAGE = 1000
@@ -62,7 +63,8 @@ class AzureTablesStore:
         self, table: str, endpoint: str, *, clock: Callable[[], float] = time.time, retry: Retry | None = None
     ) -> None:
         url = urlsplit(endpoint)
-        if url.scheme != "https" and url.hostname not in ("127.0.0.1", "localhost", "::1"):
+        is_local = url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1")
+        if url.scheme != "https" and not is_local:
             raise ConfigurationError(
                 "WORDUP_STORE_ENDPOINT",
                 f"{endpoint!r} is no table URL of a storage account.",
@@ -70,7 +72,7 @@ class AzureTablesStore:
             )
         self._table = table
         self._endpoint = endpoint
-        self._is_local = url.scheme != "https"
+        self._is_local = is_local
         self._clock = clock
         self._retry = retry or Retry()
         self._closing = contextlib.AsyncExitStack()
@@ -198,7 +200,7 @@ class AzureTablesStore:
 
     async def _called(self, call: Callable[[], Any]) -> Any:
         async def attempt() -> Any:
-            with _translated():
+            with translated():
                 return await call()
 
         return await self._retry.run(attempt)
@@ -282,7 +284,8 @@ def _seconds(moment: datetime | None) -> int | None:
 
 
 @contextlib.contextmanager
-def _translated() -> Generator[None]:
+def translated() -> Generator[None]:
+    """Azure's errors -> ours: what Table Storage answered by the table below, a broken connection again."""
     try:
         yield
     except (ServiceRequestError, ServiceResponseError) as error:

@@ -13,6 +13,9 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import botocore.config
+import botocore.exceptions
+import botocore.session
 import msgspec
 
 from wordup.errors import RowTooLarge, StoreUnavailable
@@ -172,9 +175,6 @@ class DynamoDBStore:
     def _connected(self) -> Any:
         with self._connecting:
             if self._client is None:
-                import botocore.config
-                import botocore.session
-
                 self._client = botocore.session.Session().create_client(
                     "dynamodb",
                     endpoint_url=self._endpoint or None,
@@ -195,19 +195,16 @@ def _is_conditional_delete(operation: Operation) -> bool:
 @contextlib.contextmanager
 def _translated() -> Generator[None]:
     """botocore's errors -> ours: what DynamoDB answered by the table below, a broken connection again."""
-    from botocore import exceptions as theirs
-    from botocore.parsers import ResponseParserError
-
     try:
         yield
-    except theirs.ClientError as error:
+    except botocore.exceptions.ClientError as error:
         answer: Any = error.response
         if answer["ResponseMetadata"]["HTTPStatusCode"] >= 500:
             raise Again from error
         raise ERRORS.get(answer["Error"]["Code"], _unexpected)(answer) from error
-    except (theirs.ConnectionError, theirs.HTTPClientError, ResponseParserError) as error:
+    except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError) as error:
         raise Again from error
-    except theirs.BotoCoreError as error:
+    except botocore.exceptions.BotoCoreError as error:
         raise StoreUnavailable(f"The database cannot be called: {error}") from error
 
 

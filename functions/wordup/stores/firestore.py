@@ -80,7 +80,7 @@ class FirestoreStore:
 
     def _connected(self) -> Any:
         if self._client is None:
-            with _translated(_READ):
+            with translated(READ_ERRORS):
                 self._client = AsyncClient(project=self._project or None, database=self._database)
         return self._client
 
@@ -124,7 +124,7 @@ class FirestoreStore:
                     self._stage(batch, self._document(pk, change.sk), change, body)
                 await batch.commit(**options)
 
-            await self._called(send, _COMMIT)
+            await self._called(send, COMMIT_ERRORS)
 
         return await write(operations, self._now(), read=read, commit=commit, blind=_is_blind)
 
@@ -148,9 +148,9 @@ class FirestoreStore:
 
         return await self._called(get)
 
-    async def _called(self, call: Callable[..., Any], errors: "_Table | None" = None) -> Any:
+    async def _called(self, call: Callable[..., Any], errors: "_Errors | None" = None) -> Any:
         async def attempt() -> Any:
-            with _translated(errors or _READ):
+            with translated(errors or READ_ERRORS):
                 return await call(retry=None, timeout=CALL_SECONDS)
 
         return await self._retry.run(attempt)
@@ -209,11 +209,12 @@ def _seconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp())
 
 
-_Table = Mapping[type[Exception], Callable[[Exception], Exception]]
+_Errors = Mapping[type[Exception], Callable[[Exception], Exception]]
 
 
 @contextlib.contextmanager
-def _translated(errors: _Table) -> Generator[None]:
+def translated(errors: _Errors) -> Generator[None]:
+    """Google's errors -> ours, by one of the tables below."""
     try:
         yield
     except (theirs.GoogleAPIError, GoogleAuthError, OSError) as error:
@@ -241,11 +242,12 @@ def _refused(error: Exception) -> Exception:
 
 
 # Google's errors -> ours, by the nearest class.
-_READ: _Table = {
+READ_ERRORS: _Errors = {
     theirs.Aborted: _again,
     theirs.Cancelled: _again,
-    theirs.DeadlineExceeded: _again,
-    theirs.ServerError: _again,
+    theirs.GatewayTimeout: _again,
+    theirs.InternalServerError: _again,
+    theirs.ServiceUnavailable: _again,
     theirs.TooManyRequests: _again,
     theirs.Unknown: _again,
     theirs.NotFound: _missing,
@@ -253,8 +255,8 @@ _READ: _Table = {
     GoogleAuthError: _refused,
     OSError: _refused,  # the client's way to say that it finds no project
 }
-_COMMIT: _Table = {
-    **_READ,
+COMMIT_ERRORS: _Errors = {
+    **READ_ERRORS,
     theirs.Aborted: _lost,
     theirs.AlreadyExists: _lost,
     theirs.FailedPrecondition: _lost,

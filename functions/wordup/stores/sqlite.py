@@ -96,8 +96,9 @@ class SQLiteStore:
         if self._connection is None:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._path.touch(0o600)  # its owner's alone, and so are the files that SQLite puts beside it
             except OSError as error:
-                raise StoreUnavailable(f"The data folder cannot be made: {error.strerror}.") from error
+                raise StoreUnavailable(f"The data folder cannot be written: {error.strerror}.") from error
             connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a turn that was answered survives a power cut

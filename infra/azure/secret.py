@@ -1,0 +1,28 @@
+"""The deployment's secret in Key Vault, read and written as the operator."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from azure.core.exceptions import ResourceNotFoundError
+from azure.identity import DefaultAzureCredential
+from azure.keyvault.secrets import SecretClient
+
+
+def connect(vault_url: str) -> SecretClient:
+    """By the login of `az`, or the variables of a service principal."""
+    return SecretClient(vault_url, DefaultAzureCredential())
+
+
+def read(client: SecretClient, name: str) -> dict[str, Any]:
+    """The current version, empty before the first. Raises Azure's own errors."""
+    try:
+        text = client.get_secret(name).value
+    except ResourceNotFoundError:
+        return {}
+    return msgspec.json.decode(text or "{}", type=dict[str, Any])
+
+
+def write(client: SecretClient, name: str, value: Mapping[str, Any]) -> None:
+    """Raises Azure's own errors."""
+    client.set_secret(name, msgspec.json.encode(value).decode(), content_type="application/json")

@@ -1,0 +1,51 @@
+"""Preflight: whether this machine and account can deploy, and what mends what cannot."""
+
+import importlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from infra import package
+from infra.checks import Check, asked
+from infra.local import ministack
+from infra.spec import DeploymentSpec
+from infra.targets import TARGETS, open_target
+from wordup.errors import ConfigurationError
+
+# Each gives the checks of one target, after those of the machine; a target without one is asked whether it can begin.
+PREFLIGHTS = {"azure": "infra.azure.preflight:checks", "gcp": "infra.gcp.preflight:checks"}
+
+
+def examine(target: str, spec: DeploymentSpec) -> list[Check]:
+    """Every check of a target; one that needs a tool or a login that is missing is left out. Raises
+    ConfigurationError for an unknown target."""
+    if target not in TARGETS:
+        raise ConfigurationError("--to", f"{target!r} is no target.", mend=f"Known: {', '.join(TARGETS)}.")
+    return [*_machine(target), *_account(target, spec)]
+
+
+def _machine(target: str) -> Iterator[Check]:
+    wanted, found = ".".join(map(str, package.PYTHON)), ".".join(map(str, sys.version_info[:3]))
+    right = sys.version_info[:2] == package.PYTHON
+    yield Check(name="Python", ok=right, found=found, mend="" if right else f"Packages are for {wanted}: `make setup`.")
+    yield asked("uv", lambda: str(package.uv()))
+    if target in ("aws", "local"):
+        node = shutil.which("node", path=str(Path(sys.executable).parent))
+        yield Check(name="Node", ok=bool(node), found=node or "none", mend="" if node else "Run `make setup`.")
+    if target == "local":
+        there = ministack.PYTHON.exists()
+        yield Check(
+            name="embedded AWS",
+            ok=there,
+            found="installed" if there else "none",
+            mend="" if there else "Run `make setup`.",
+        )
+
+
+def _account(target: str, spec: DeploymentSpec) -> Iterator[Check]:
+    if target in PREFLIGHTS:
+        module, _, attribute = PREFLIGHTS[target].partition(":")
+        yield from getattr(importlib.import_module(module), attribute)(spec)
+    else:
+        yield asked("deployment", lambda: open_target(target, spec).check() or "can begin")

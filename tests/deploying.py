@@ -1,0 +1,51 @@
+"""The embedded cloud in a folder of its own, and the `wordup` commands that deploy to it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from infra.local import embedded, ministack
+
+STOP_SECONDS = 60
+
+
+class EmbeddedCloud:
+    """What stands in `folder`, instead of the developer's own in .local."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def wordup(self, *arguments: str) -> Any:
+        """A command's JSON document."""
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+    def client(self, service: str) -> Any:
+        """A client of the AWS inside, as its root."""
+        running = ministack.running(self.folder)
+        assert running, "nothing is deployed"
+        session = botocore.session.Session()
+        session.set_credentials("test", "test")
+        return session.create_client(service, region_name=ministack.REGION, endpoint_url=running.url)
+
+
+@contextmanager
+def embedded_cloud(folder: Path) -> Iterator[EmbeddedCloud]:
+    """Stopped at the end, whatever is still deployed there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "FOLDER", folder)
+        try:
+            yield EmbeddedCloud(folder)
+        finally:
+            ministack.stop(folder, timeout=STOP_SECONDS)

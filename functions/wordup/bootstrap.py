@@ -36,6 +36,12 @@ PROVIDERS = {
     "offline": "wordup.providers.offline:OfflineProvider",
     "openai": "wordup.providers.openai:OpenAIProvider",
 }
+ENDPOINTS = {
+    "http": "wordup.endpoints.http:HTTPEndpoint",
+    "sagemaker": "wordup.endpoints.sagemaker:SageMakerEndpoint",
+    "vertex": "wordup.endpoints.vertex:VertexEndpoint",
+    "azure_ml": "wordup.endpoints.azure_ml:AzureMLEndpoint",
+}
 SECRETS = {
     "file": "wordup.secrets.file:FileSecrets",
     "aws": "wordup.secrets.aws:AWSSecrets",

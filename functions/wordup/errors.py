@@ -25,6 +25,10 @@ WordUpError                     code, sentence, mend
  |   |- ProviderTimeout         no answer in time
  |   |- ProviderTruncated       the answer's stream ended without its end
  |   `- ProviderRefused         it refused our request or key: the operator's to mend
+ |- EndpointError               endpoints: the media endpoint failed -> repeat later
+ |   |- EndpointBusy            its queue is full, or it is starting -> wait `retry_after`
+ |   |- EndpointTimeout         no result in time -> ask for less
+ |   `- EndpointRefused         it refused our address, key or deployment: the operator's to mend
  |- StoreError                  stores
  |   |- StoreUnavailable        the database cannot be reached or throttles beyond our retries -> repeat later
  |   |- ConditionFailed         a conditional write lost (`sk` names the row): the use case reads again
@@ -204,6 +208,33 @@ class ProviderTruncated(ProviderError):
 class ProviderRefused(ProviderError):
     sentence = "The model's service refused our request; nothing was recorded."
     mend = "The operator finds the reason in the log: most often the provider's key or the model's name."
+
+
+class EndpointError(WordUpError):
+    code = "endpoint_error"
+    sentence = "The media endpoint failed."
+    mend = "Send the request again."
+
+
+class EndpointBusy(EndpointError):
+    code = "endpoint_busy"
+    sentence = "The media endpoint is busy or starting."
+    mend = "Wait as long as Retry-After says, then send the request again."
+
+    def __init__(self, sentence: str | None = None, *, retry_after: int = 5, mend: str | None = None) -> None:
+        super().__init__(sentence, mend=mend)
+        self.retry_after = max(1, retry_after)
+
+
+class EndpointTimeout(EndpointError):
+    code = "endpoint_timeout"
+    sentence = "The media endpoint gave no result in time."
+    mend = "Ask for fewer steps, pixels or frames."
+
+
+class EndpointRefused(EndpointError):
+    sentence = "The media endpoint refused our request."
+    mend = "The operator checks the endpoint's address, its key or role, and that it serves this task."
 
 
 class StoreError(WordUpError):

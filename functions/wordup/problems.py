@@ -26,6 +26,9 @@ STATUS: dict[type[errors.WordUpError], int] = {
     errors.ProviderError: 502,
     errors.ProviderBusy: 503,
     errors.ProviderTimeout: 504,
+    errors.EndpointError: 502,
+    errors.EndpointBusy: 503,
+    errors.EndpointTimeout: 504,
     errors.StoreError: 503,
     errors.SecretUnavailable: 503,
 }

@@ -27,7 +27,9 @@ serve: ## run the bot on this machine without any cloud
 
 test: ## run every test
 	$(SET_UP) test
+	@python3 inference/toolchain.py setup
 	$(BIN)/pytest $(TESTS)
+	$(if $(TESTS),,cd inference && .venv/bin/pytest)
 
 check: ## lint, format, types, import contracts
 	$(SET_UP) check
@@ -52,7 +54,7 @@ docs: ## write the parts of docs/ that are made from the code
 	@$(BIN)/python -m infra.parity
 
 clean: ## remove what was set up, built or cached; deployments and data stay
-	rm -rf .venv .tools node_modules build dist cdk.out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv inference/.venv .tools node_modules build dist cdk.out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 lock: ## resolve the lock files anew from pyproject.toml and package.json; UPGRADE=1 takes the newest

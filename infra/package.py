@@ -73,27 +73,44 @@ def build(cloud: Cloud, arch: Architecture, out: Path = BUILD) -> Path:
         )
     recipe = RECIPES[cloud]
     sources = dict(_sources(recipe))
-    key = _key(arch, recipe, sources)
-    package = out / f"{cloud}-{arch}-{key}.zip"
+    made = {"lock": recipe.lock.read_bytes(), "builder": Path(__file__).read_bytes()}
+    package = out / f"{cloud}-{arch}-{_key(arch, made | sources)}.zip"
     if package.exists():
         return package
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
-        stage = Path(folder, "stage")
+        draft, stage = Path(folder, "package.zip"), Path(folder, "stage")
         if recipe.packages is not None:
-            _install(recipe.lock, arch, stage / recipe.packages)
-            _prune(stage / recipe.packages)
+            dependencies = out / f"dependencies-{cloud}-{arch}-{_key(arch, made)}.zip"
+            if not dependencies.exists():
+                _build_dependencies(recipe, arch, Path(folder), dependencies)
+            shutil.copyfile(dependencies, draft)
         for name, content in sources.items():
             target = stage / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         _compile(stage, recipe.root)
-        draft = Path(folder, "package.zip")
-        _zip(stage, draft)
-        for older in out.glob(f"{cloud}-{arch}-*.zip"):
-            older.unlink(missing_ok=True)
-        draft.rename(package)
+        _add(stage, draft)
+        _put(draft, package)
     return package
+
+
+def _build_dependencies(recipe: Recipe, arch: Architecture, folder: Path, dependencies: Path) -> None:
+    """Apart from our own files, which change more often."""
+    draft, stage = folder / "dependencies.zip", folder / "dependencies"
+    assert recipe.packages is not None
+    _install(recipe.lock, arch, stage / recipe.packages)
+    _prune(stage / recipe.packages)
+    _compile(stage, recipe.root)
+    _add(stage, draft)
+    _put(draft, dependencies)
+
+
+def _put(draft: Path, target: Path) -> None:
+    """In the place of the one that was made of something else."""
+    for older in target.parent.glob(f"{target.stem.rpartition('-')[0]}-*.zip"):
+        older.unlink(missing_ok=True)
+    draft.rename(target)
 
 
 def _sources(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
@@ -112,10 +129,9 @@ def _sources(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
                 yield f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes()
 
 
-def _key(arch: Architecture, recipe: Recipe, sources: dict[str, bytes]) -> str:
+def _key(arch: Architecture, parts: dict[str, bytes]) -> str:
     digest = hashlib.sha256(f"{arch} {sys.version}".encode())
-    ours = {"lock": recipe.lock.read_bytes(), "recipe": Path(__file__).read_bytes()}
-    for name, content in {**ours, **sources}.items():
+    for name, content in parts.items():
         digest.update(f"\n{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
 
@@ -175,8 +191,8 @@ def _compile(stage: Path, root: str) -> None:
     subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
 
 
-def _zip(stage: Path, target: Path) -> None:
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as package:
+def _add(stage: Path, archive: Path) -> None:
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED, compresslevel=6) as package:
         for path in sorted(p for p in stage.rglob("*") if p.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(stage).as_posix(), EPOCH)
             entry.create_system = 3  # Unix, so that the mode counts

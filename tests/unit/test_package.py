@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra import package
+from infra.spec import Cloud
 
 MEBIBYTE = 2**20
 
@@ -72,3 +73,9 @@ def test_unpacked_package_runs_by_itself(built: Path, tmp_path: Path):
     command = [sys.executable, "-S", "-c", script]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout == "https://dynamodb.eu-central-1.amazonaws.com\n", done.stderr
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp", "azure"])
+def test_no_name_stands_twice_in_a_package(cloud: Cloud):
+    names = zipfile.ZipFile(package.build(cloud, package.machine())).namelist()
+    assert len(names) == len(set(names))

@@ -140,7 +140,7 @@ def test_unreadable_price_is_a_configuration_error(extra: str) -> None:
     assert caught.value.setting == "WORDUP_MODEL_PRICES"
 
 
-@pytest.mark.parametrize("listed", CATALOGUE, ids=lambda each: each.id)
+@pytest.mark.parametrize("listed", list(CATALOGUE), ids=lambda each: each.id)
 def test_entry_is_sourced_and_dated(listed: Model) -> None:
     assert listed.source.startswith("https://") or listed.provider == "offline"
     assert listed.checked <= datetime.now(ZoneInfo("UTC")).date()

@@ -6,11 +6,12 @@ import re
 import time
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+import httpx2
 import pytest
 
 from infra import package
@@ -41,6 +42,12 @@ class Home:
         variables = {"WORDUP_PROVIDER": "openai", "OPENAI_BASE_URL": provider.url}
         with self.function.running(**self.environment, **variables) as process:
             yield process
+
+    @contextmanager
+    def called(self, process: Process) -> Iterator[Caller]:
+        caller = Caller(process.url, self.key)
+        with closing(caller.http):
+            yield caller
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Store]:
@@ -95,12 +102,10 @@ def provider() -> Iterator[ProviderServer]:
 
 
 def test_conversation_outlives_the_kill_of_its_process(home: Home, provider: ProviderServer) -> None:
-    with home.running(provider) as process:
-        caller = Caller(process.url, home.key)
+    with home.running(provider) as process, home.called(process) as caller:
         asked = caller.ask(QUESTION).json()
         process.kill()
-    with home.running(provider) as process:
-        caller = Caller(process.url, home.key)
+    with home.running(provider) as process, home.called(process) as caller:
         again = caller.ask("And then?", conversation_id=asked["conversation_id"])
         kept = caller.http.get(f"/v1/conversations/{asked['conversation_id']}").json()["messages"]
 
@@ -113,14 +118,13 @@ def test_conversation_outlives_the_kill_of_its_process(home: Home, provider: Pro
 
 def test_deltas_arrive_while_the_answer_goes_on_and_stop_ends_it(home: Home, provider: ProviderServer) -> None:
     provider.answer = ENDLESS
-    with home.running(provider) as process:
-        caller = Caller(process.url, home.key)
+    with home.running(provider) as process, home.called(process) as caller:
         with caller.http.stream("POST", "/chat", json={"message": QUESTION, "stream": True}) as response:
             events = parse_events(response.iter_text())
             name, started = next(events)
             deltas = [next(events) for _ in range(3)]
-            other = Caller(process.url, home.key)
-            stopped = other.http.post(f"/v1/turns/{started['turn_id']}/stop")
+            with home.called(process) as other:
+                stopped = other.http.post(f"/v1/turns/{started['turn_id']}/stop")
             *_, (last, done) = events
         provider.wait_for(lambda server: server.disconnects == 1)
         kept = caller.http.get(f"/v1/conversations/{started['conversation_id']}").json()["messages"]
@@ -134,8 +138,7 @@ def test_deltas_arrive_while_the_answer_goes_on_and_stop_ends_it(home: Home, pro
 
 def test_caller_who_leaves_cloud_functions_stops_the_provider(gcp_home: Home, provider: ProviderServer) -> None:
     provider.answer = ENDLESS
-    with gcp_home.running(provider) as process:
-        caller = Caller(process.url, gcp_home.key)
+    with gcp_home.running(provider) as process, gcp_home.called(process) as caller:
         with caller.http.stream("POST", "/chat", json={"message": QUESTION, "stream": True}) as response:
             events = parse_events(response.iter_text())
             _, started = next(events)
@@ -149,8 +152,7 @@ def test_caller_who_leaves_cloud_functions_stops_the_provider(gcp_home: Home, pr
 
 
 def test_log_holds_no_key_no_id_and_no_message(home: Home, provider: ProviderServer) -> None:
-    with home.running(provider) as process:
-        caller = Caller(process.url, home.key)
+    with home.running(provider) as process, home.called(process) as caller:
         asked = caller.ask(QUESTION).json()
         caller.http.get(f"/v1/conversations/{asked['conversation_id']}")
         token = caller.http.headers["authorization"].split()[1]
@@ -162,8 +164,7 @@ def test_log_holds_no_key_no_id_and_no_message(home: Home, provider: ProviderSer
 
 
 def test_page_comes_with_its_files(home: Home, provider: ProviderServer) -> None:
-    with home.running(provider) as process:
-        caller = Caller(process.url, home.key)
+    with home.running(provider) as process, home.called(process) as caller:
         page = caller.http.get("/")
         files = [caller.http.get(name) for name in re.findall(r'(?:src|href)="([^"#:]+)"', page.text)]
 
@@ -186,7 +187,7 @@ def test_timer_purges_what_expired(azure_home: Home, provider: ProviderServer) -
 
     assert len(asyncio.run(rows(fill=True))) == 6
     with azure_home.running(provider) as process:
-        fired = Caller(process.url, azure_home.key).http.post("/admin/functions/purge", json={"input": ""})
+        fired = httpx2.post(f"{process.url}/admin/functions/purge", json={"input": ""})
     assert fired.status_code == 202
     assert asyncio.run(rows(fill=False)) == ["kept"]
 

@@ -16,6 +16,7 @@ from infra.aws.inventory import deployments, stack_named
 from infra.aws.place import Client
 from infra.errors import DeploymentError
 from infra.local import ignored, ministack
+from infra.local.emulator import EmulatorError
 from infra.spec import ROOT, DeploymentSpec
 from infra.targets import Report
 
@@ -82,11 +83,11 @@ class Embedded:
             # It denies a function what its role does not allow, so that a missing right is missed here first.
             port = PORT if _is_free(PORT) else 0
             return ministack.start(self._folder, port=port, persist=True, enforce_iam=True)
-        except ministack.MiniStackError as error:
+        except EmulatorError as error:
             raise DeploymentError(str(error), mend="Run `make setup`, then deploy again.") from error
 
     def _stop(self) -> None:
-        with contextlib.suppress(ministack.MiniStackError):  # killed after its time; its state goes anyway
+        with contextlib.suppress(EmulatorError):  # killed after its time; its state goes anyway
             ministack.stop(self._folder)
 
 

@@ -11,24 +11,19 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from infra.local.emulator import HOST, EmulatorError, end, free_port, kill, launch, log_tail, wait_until
+
+NAME = "The embedded AWS"
 # Its own environment, because it pins botocore; Lambdas run on this interpreter and import what it has.
 PYTHON = Path(__file__).parents[2] / ".tools" / "ministack" / "bin" / "python"
-HOST = "127.0.0.1"
 REGION = "us-east-1"
-LOG_TAIL_LINES = 20
-
-
-class MiniStackError(Exception):
-    """The embedded AWS is not installed, does not start or does not stop; the text ends with the tail of its log."""
 
 
 @dataclass(frozen=True)
@@ -70,59 +65,40 @@ def running(folder: Path) -> MiniStack | None:
 
 
 def start(
-    folder: Path,
-    *,
-    port: int = 0,
-    enforce_iam: bool = False,
-    persist: bool = False,
-    node_path: Path | None = None,
-    variables: Mapping[str, str] | None = None,
-    timeout: float = 30.0,
+    folder: Path, *, port: int = 0, enforce_iam: bool = False, persist: bool = False, timeout: float = 30.0
 ) -> MiniStack:
     """Starts one and waits until it is ready. It outlives this process: `stop` ends it.
 
     `port` 0 takes a free one. `enforce_iam` makes it deny what policies do not allow. `persist` keeps what was
-    deployed, in `folder`, when it is stopped. `node_path` holds packages that its Node Lambdas may require.
-    `variables` are further ones of ministack's own. `timeout` is in seconds. Raises MiniStackError.
+    deployed, in `folder`, when it is stopped. `timeout` is in seconds. Raises EmulatorError.
     """
     if not PYTHON.exists():
-        raise MiniStackError("The embedded AWS is not installed: there is no .tools/ministack. Run: make setup")
+        raise EmulatorError(f"{NAME} is not installed: there is no .tools/ministack. Run: make setup")
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port(port)
-    environment = _environment(folder, port, enforce_iam=enforce_iam, persist=persist, node_path=node_path)
+    port = free_port(port)
+    environment = _environment(folder, port, enforce_iam=enforce_iam, persist=persist)
     with (folder / "lock").open("w") as lock:
         if not _is_free(lock.fileno()):
-            raise MiniStackError(f"An embedded AWS runs in {folder} already: stop it, or use it.")
+            raise EmulatorError(f"{NAME} runs in {folder} already: stop it, or use it.")
+        (folder / "ministack.json").unlink(missing_ok=True)  # whoever looks now must not take the last one's process
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         (folder / "tmp").mkdir()
-        with (folder / "ministack.log").open("wb") as log:
-            process = subprocess.Popen(
-                [PYTHON, "-m", "ministack"],
-                cwd=folder,
-                env=environment | dict(variables or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[lock.fileno()],
-            )
-    ministack = MiniStack(folder=folder, port=port, pid=process.pid)
+        process = launch([PYTHON, "-m", "ministack"], folder, environment=environment, pass_fds=[lock.fileno()])
     try:
         (folder / "ministack.json").write_text(json.dumps({"port": port, "pid": process.pid}))
-        _wait_until_ready(ministack, process, timeout)
+        wait_until(lambda: _is_ready(port), NAME, process, folder, timeout=timeout)
     except BaseException:
-        _kill(process.pid)
-        process.wait()
+        end(process)
         raise
     process.returncode = 0  # It is meant to outlive this object: without this Popen warns when it is collected.
-    return ministack
+    return MiniStack(folder=folder, port=port, pid=process.pid)
 
 
 def stop(folder: Path, *, timeout: float = 30.0) -> bool:
     """Stops the one in `folder` and its Lambda workers; False where none runs. Its state stays if it persists.
 
-    `timeout` is in seconds; raises MiniStackError after it, when the process was killed without saving its state.
+    `timeout` is in seconds; raises EmulatorError after it, when the process was killed without saving its state.
     """
     if (ministack := running(folder)) is None:
         return False
@@ -131,12 +107,12 @@ def stop(folder: Path, *, timeout: float = 30.0) -> bool:
     while running(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
     late = running(folder) is not None
-    _kill(ministack.pid)
+    kill(ministack.pid)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(ministack.pid, 0)
     shutil.rmtree(folder / "tmp", ignore_errors=True)
     if late:
-        raise MiniStackError(f"The embedded AWS did not stop in {timeout:g} s and was killed.\n{_log_tail(folder)}")
+        raise EmulatorError(f"{NAME} did not stop in {timeout:g} s and was killed.\n{log_tail(folder)}")
     return True
 
 
@@ -150,13 +126,9 @@ def started(folder: Path, **options: Any) -> Generator[MiniStack]:
         stop(folder)
 
 
-def _environment(
-    folder: Path, port: int, *, enforce_iam: bool, persist: bool, node_path: Path | None
-) -> dict[str, str]:
-    """A clean one: Lambdas inherit it, and there an AWS_ENDPOINT_URL of ours would win over ministack's own."""
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(folder),
+def _environment(folder: Path, port: int, *, enforce_iam: bool, persist: bool) -> dict[str, str]:
+    """Lambdas inherit it: an AWS_ENDPOINT_URL of ours, if it were there, would win over ministack's own."""
+    return {
         "TMPDIR": str(folder / "tmp"),
         "GATEWAY_PORT": str(port),
         "BIND_HOST": HOST,
@@ -169,18 +141,6 @@ def _environment(
         "PERSIST_STATE": str(int(persist)),
         "S3_PERSIST": str(int(persist)),
     }
-    return environment | ({"NODE_PATH": str(node_path)} if node_path else {})
-
-
-def _free_port(wanted: int) -> int:
-    """`wanted`, or any where that is 0. Asked beforehand, since another server on it would look like ours, ready."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, wanted))
-        except OSError as error:
-            raise MiniStackError(f"Port {wanted} of {HOST} is taken ({error.strerror}): choose another.") from None
-        return probe.getsockname()[1]
 
 
 def _is_free(descriptor: int) -> bool:
@@ -191,18 +151,8 @@ def _is_free(descriptor: int) -> bool:
     return True
 
 
-def _wait_until_ready(ministack: MiniStack, process: "subprocess.Popen[bytes]", timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while not _answers(ministack):
-        if (status := process.poll()) is not None:
-            raise MiniStackError(f"The embedded AWS ended with status {status}.\n{_log_tail(ministack.folder)}")
-        if time.monotonic() > deadline:
-            raise MiniStackError(f"The embedded AWS is not ready in {timeout:g} s.\n{_log_tail(ministack.folder)}")
-        time.sleep(0.05)
-
-
-def _answers(ministack: MiniStack) -> bool:
-    connection = HTTPConnection(HOST, ministack.port, timeout=1)
+def _is_ready(port: int) -> bool:
+    connection = HTTPConnection(HOST, port, timeout=1)
     try:
         connection.request("GET", "/_ministack/ready")
         return connection.getresponse().status == 200
@@ -210,14 +160,3 @@ def _answers(ministack: MiniStack) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _kill(pid: int) -> None:
-    """The whole process group, its Lambda workers too."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _log_tail(folder: Path) -> str:
-    lines = (folder / "ministack.log").read_text(errors="replace").splitlines()
-    return "\n".join(["The end of its log:", *lines[-LOG_TAIL_LINES:]])

@@ -1,6 +1,7 @@
 """Runs the store suite on every registered store and every database that it has, and says on how many."""
 
 import importlib
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
@@ -36,7 +37,10 @@ class Clock:
 @pytest.fixture(scope="session")
 def emulators(tmp_path_factory: pytest.TempPathFactory) -> Generator[Emulators]:
     running = Emulators(tmp_path_factory.mktemp("emulators"))
+    # A run that is cancelled from outside ends like one that is interrupted: with its emulators stopped.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     yield running
+    signal.signal(signal.SIGTERM, before)
     running.stop()
 
 

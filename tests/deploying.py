@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from infra.local import embedded, ministack
+from tests.serving import Caller
 
 STOP_SECONDS = 60
 
@@ -19,8 +20,9 @@ STOP_SECONDS = 60
 class EmbeddedCloud:
     """What stands in `folder`, instead of the developer's own in .local."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
+        self._stack = stack
 
     def wordup(self, *arguments: str) -> Any:
         """A command's JSON document."""
@@ -37,15 +39,21 @@ class EmbeddedCloud:
         assert running, "nothing is deployed"
         session = botocore.session.Session()
         session.set_credentials("test", "test")
-        return session.create_client(service, region_name=ministack.REGION, endpoint_url=running.url)
+        client: Any = session.create_client(service, region_name=ministack.REGION, endpoint_url=running.url)
+        self._stack.callback(client.close)
+        return client
+
+    def caller(self, url: str, key: str) -> Caller:
+        """A signed-in user of a bot that is deployed here."""
+        caller = Caller(url, key)
+        self._stack.callback(caller.http.close)
+        return caller
 
 
 @contextmanager
 def embedded_cloud(folder: Path) -> Iterator[EmbeddedCloud]:
     """Stopped at the end, whatever is still deployed there."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setattr(embedded, "FOLDER", folder)
-        try:
-            yield EmbeddedCloud(folder)
-        finally:
-            ministack.stop(folder, timeout=STOP_SECONDS)
+        stack.callback(ministack.stop, folder, timeout=STOP_SECONDS)
+        yield EmbeddedCloud(folder, stack)

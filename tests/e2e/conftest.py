@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from tests.deploying import EmbeddedCloud, embedded_cloud
+from tests.serving import Caller
 
 
 class DeployedBot(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,6 +14,9 @@ class DeployedBot(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     answer: str
     cloud: EmbeddedCloud
+
+    def sign_in(self) -> Caller:
+        return self.cloud.caller(self.url, self.key)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 from infra.errors import DeploymentError
 from tests.deploying import embedded_cloud
 from tests.e2e.conftest import DeployedBot
-from tests.serving import Caller
 
 # A deployment builds the package, starts Node several times and an AWS: on a busy machine that takes its time.
 pytestmark = pytest.mark.timeout(600)
@@ -23,25 +22,17 @@ def test_deploy_answers_its_first_question(deployed_bot: DeployedBot):
 
 
 def test_deployed_bot_remembers_the_conversation(deployed_bot: DeployedBot):
-    caller = Caller(deployed_bot.url, deployed_bot.key)
+    caller = deployed_bot.sign_in()
     first = caller.ask(QUESTION).json()
     second = caller.ask("And memory?", conversation_id=first["conversation_id"]).json()
     # Another session, as of somebody who comes back.
-    messages = (
-        Caller(deployed_bot.url, deployed_bot.key)
-        .http.get(f"/v1/conversations/{first['conversation_id']}/export")
-        .json()["messages"]
-    )
-    assert [message["content"] for message in messages] == [
-        QUESTION,
-        first["message"],
-        "And memory?",
-        second["message"],
-    ]
+    exported = deployed_bot.sign_in().http.get(f"/v1/conversations/{first['conversation_id']}/export").json()
+    said = [QUESTION, first["message"], "And memory?", second["message"]]
+    assert [message["content"] for message in exported["messages"]] == said
 
 
 def test_deployed_bot_streams_and_refuses_as_at_home(deployed_bot: DeployedBot):
-    events = Caller(deployed_bot.url, deployed_bot.key).events(QUESTION)
+    events = deployed_bot.sign_in().events(QUESTION)
     assert [name for name, _ in (events[0], events[-1])] == ["start", "done"]
     refused = httpx2.post(f"{deployed_bot.url}v1/sessions", json={}, headers={"x-api-key": "wu_unknown"})
     assert (refused.status_code, refused.json()["code"]) == (403, "wrong_access_key")
@@ -78,7 +69,7 @@ def test_secrets_stand_only_in_the_secret(deployed_bot: DeployedBot):
 
 
 def test_function_has_its_rights_by_its_own_role(deployed_bot: DeployedBot):
-    caller = Caller(deployed_bot.url, deployed_bot.key)
+    caller = deployed_bot.sign_in()
     iam = deployed_bot.cloud.client("iam")
     [role] = [
         name for name in (each["RoleName"] for each in iam.list_roles()["Roles"]) if name.startswith("wordup-api")
@@ -116,7 +107,7 @@ def test_key_that_no_longer_opens_is_replaced_by_the_next_deploy(deployed_bot: D
     key = cloud.wordup("outputs")["access_key"]
     secrets.put_secret_value(SecretId="wordup", SecretString=before)
     assert key not in (deployed_bot.key, "wu_gone")
-    assert Caller(deployed_bot.url, key).ask(QUESTION).status_code == 200
+    assert cloud.caller(deployed_bot.url, key).ask(QUESTION).status_code == 200
 
 
 def test_two_deployments_live_side_by_side(deployed_bot: DeployedBot):
@@ -130,14 +121,14 @@ def test_two_deployments_live_side_by_side(deployed_bot: DeployedBot):
     assert "table beside" in gone["removed"]
     assert [kept["name"] for kept in gone["kept"]] == ["stack wordup-account", "stack CDKToolkit"]
     assert "beside" not in cloud.client("dynamodb").list_tables()["TableNames"]
-    assert Caller(deployed_bot.url, deployed_bot.key).ask(QUESTION).status_code == 200
+    assert deployed_bot.sign_in().ask(QUESTION).status_code == 200
 
 
 def test_production_keeps_its_data_until_told_otherwise(tmp_path: Path):
     with embedded_cloud(tmp_path / "aws") as cloud:
         cloud.wordup("deploy", "--profile", "production")
         before = cloud.wordup("outputs")
-        asked = Caller(before["url"], before["access_key"]).ask(QUESTION).json()
+        asked = cloud.caller(before["url"], before["access_key"]).ask(QUESTION).json()
         backups = cloud.client("dynamodb").describe_continuous_backups(TableName="wordup")
         recovery = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
         assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
@@ -150,7 +141,7 @@ def test_production_keeps_its_data_until_told_otherwise(tmp_path: Path):
         cloud.wordup("deploy", "--profile", "production")
         after = cloud.wordup("outputs")
         assert after["access_key"] == before["access_key"]
-        caller = Caller(after["url"], after["access_key"])
+        caller = cloud.caller(after["url"], after["access_key"])
         assert caller.http.get(f"/v1/conversations/{asked['conversation_id']}").status_code == 200
 
         assert cloud.wordup("destroy", "--delete-data")["left"] == []

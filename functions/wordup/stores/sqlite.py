@@ -100,9 +100,13 @@ class SQLiteStore:
             except OSError as error:
                 raise StoreUnavailable(f"The data folder cannot be written: {error.strerror}.") from error
             connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # a turn that was answered survives a power cut
-            connection.executescript(_SCHEMA)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")  # a turn that was answered survives a power cut
+                connection.executescript(_SCHEMA)
+            except sqlite3.Error:
+                connection.close()
+                raise
             self._connection = connection
         return self._connection
 

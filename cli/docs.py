@@ -13,7 +13,7 @@ import msgspec
 
 from infra.spec import OPERATOR, ROOT, DeploymentSpec
 from wordup import errors, problems
-from wordup.bootstrap import build
+from wordup.bootstrap import STORES, build
 from wordup.config import Settings, variable
 from wordup.routes import Route, table
 
@@ -33,6 +33,7 @@ def rewritten(document: str) -> str:
 
 def settings() -> str:
     properties = _schema(Settings)["properties"]
+    properties["store"]["enum"] = sorted(STORES)  # whoever adds a store tells nobody but the registry
     rows = [(f"`{variable(name)}`", *_described(field)) for name, field in properties.items()]
     return _rows(("variable", "default", "takes", "what it is"), rows)
 

@@ -6,7 +6,6 @@ its exit status.
 """
 
 import asyncio
-import importlib
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ import openai  # noqa: F401 - before the fork, not in every child
 
 from wordup.admission import TurnRequest
 from wordup.auth import named
-from wordup.bootstrap import STORES, build
+from wordup.bootstrap import STORES, adapter, build
 from wordup.config import Settings
 
 
@@ -41,7 +40,7 @@ def _child(turn: dict[str, str], later: float) -> None:
 
 
 def main() -> None:
-    importlib.import_module(STORES[Settings.from_env().store].partition(":")[0])  # before the fork, too
+    adapter(STORES, Settings.from_env().store, "WORDUP_STORE")  # its SDK is imported before the fork, too
     print("ready", flush=True)
     for line in sys.stdin:
         turn = json.loads(line)

@@ -1,6 +1,7 @@
 """The one place where ports meet adapters, called once per process.
 
-The registries name adapters by text, so that only the chosen one, and its vendor's SDK, is ever imported.
+The registries name adapters by text, as entry points are: `module:Class`, and in brackets the extra of this project
+that installs the SDK. So only the chosen adapter, and its vendor's SDK, is ever imported.
 """
 
 import importlib
@@ -28,9 +29,9 @@ from wordup.stores.base import Store
 
 STORES = {
     "sqlite": "wordup.stores.sqlite:SQLiteStore",
-    "dynamodb": "wordup.stores.dynamodb:DynamoDBStore",
-    "firestore": "wordup.stores.firestore:FirestoreStore",
-    "azure_tables": "wordup.stores.azure_tables:AzureTablesStore",
+    "dynamodb": "wordup.stores.dynamodb:DynamoDBStore [aws]",
+    "firestore": "wordup.stores.firestore:FirestoreStore [gcp]",
+    "azure_tables": "wordup.stores.azure_tables:AzureTablesStore [azure]",
 }
 PROVIDERS = {
     "offline": "wordup.providers.offline:OfflineProvider",
@@ -44,12 +45,10 @@ ENDPOINTS = {
 }
 SECRETS = {
     "file": "wordup.secrets.file:FileSecrets",
-    "aws": "wordup.secrets.aws:AWSSecrets",
-    "gcp": "wordup.secrets.gcp:GCPSecrets",
-    "azure": "wordup.secrets.azure:AzureSecrets",
+    "aws": "wordup.secrets.aws:AWSSecrets [aws]",
+    "gcp": "wordup.secrets.gcp:GCPSecrets [gcp]",
+    "azure": "wordup.secrets.azure:AzureSecrets [azure]",
 }
-# Which extra installs the SDK of an adapter.
-EXTRAS = {"dynamodb": "aws", "aws": "aws", "firestore": "gcp", "gcp": "gcp", "azure_tables": "azure", "azure": "azure"}
 
 
 class Bot(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,23 +121,23 @@ def _check_model(catalogue: Catalogue, settings: Settings) -> None:
 
 def open_store(settings: Settings, *, clock: Callable[[], float] = time.time) -> Store:
     """The chosen store, not yet connected."""
-    adapter = _load(STORES, settings.store, "WORDUP_STORE")
+    store = adapter(STORES, settings.store, "WORDUP_STORE")
     if settings.store == "sqlite":
-        return adapter(Path(settings.data_dir) / "wordup.db", clock=clock)
-    return adapter(settings.table, settings.store_endpoint, clock=clock)
+        return store(Path(settings.data_dir) / "wordup.db", clock=clock)
+    return store(settings.table, settings.store_endpoint, clock=clock)
 
 
 def _provider(name: str, settings: Settings, secrets: SecretReader) -> Provider:
-    adapter = _load(PROVIDERS, name, "WORDUP_PROVIDER")
+    kind = adapter(PROVIDERS, name, "WORDUP_PROVIDER")
     if name == "offline":
-        return adapter()
+        return kind()
 
     async def key() -> str:
         if settings.provider_key_ref:
             return await secrets.read(settings.provider_key_ref)
         return settings.openai_api_key or "none"  # a local server asks for no key, its client does
 
-    return adapter(key, settings.openai_base_url)
+    return kind(key, settings.openai_base_url)
 
 
 def _signing_reference(settings: Settings) -> str:
@@ -157,7 +156,7 @@ class _Adapters(Mapping[str, Secrets]):
 
     def __getitem__(self, scheme: str) -> Secrets:
         if scheme not in self._made:
-            self._made[scheme] = _load(SECRETS, scheme, "the secret's reference")()
+            self._made[scheme] = adapter(SECRETS, scheme, "the secret's reference")()
         return self._made[scheme]
 
     def __iter__(self):
@@ -176,13 +175,13 @@ def _known(registry: Mapping[str, str], name: str, setting: str) -> str:
     return registry[name]
 
 
-def _load(registry: Mapping[str, str], name: str, setting: str) -> Any:
+def adapter(registry: Mapping[str, str], name: str, setting: str) -> Any:
     """The class behind a registry's name. Raises ConfigurationError naming the known ones, or the extra to install."""
     module, _, attribute = _known(registry, name, setting).partition(":")
+    attribute, _, extra = attribute.partition(" ")
     try:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(name, "dev")
         raise ConfigurationError(
-            setting, f"{name} needs the package {error.name}.", mend=f"Install wordup-bot[{extra}]."
+            setting, f"{name} needs the package {error.name}.", mend=f"Install wordup-bot{extra}."
         ) from error

@@ -24,10 +24,7 @@ Count = Annotated[int, Meta(ge=1)]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One field, one variable: `retention_days` is WORDUP_RETENTION_DAYS. Money is micro-dollars inside."""
 
-    store: Annotated[
-        Literal["sqlite", "dynamodb", "firestore", "azure_tables"],
-        Meta(description="Where conversations live."),
-    ] = "sqlite"
+    store: Annotated[str, Meta(description="Where conversations live.")] = "sqlite"  # bootstrap knows which there are
     table: Annotated[
         str,
         Meta(description="The table (DynamoDB, Table Storage) or database (Firestore) of the store.", min_length=1),

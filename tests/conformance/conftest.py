@@ -1,6 +1,5 @@
 """Runs the store suite on every registered store and every database that it has, and says on how many."""
 
-import importlib
 import signal
 import time
 from collections import Counter
@@ -12,7 +11,7 @@ import pytest
 
 from tests.conformance.backends import BACKENDS, Database, Open
 from tests.emulators import Emulators
-from wordup.bootstrap import STORES
+from wordup.bootstrap import STORES, adapter
 from wordup.stores.base import Store
 from wordup.stores.retry import Retry
 
@@ -49,9 +48,8 @@ async def database(
     request: pytest.FixtureRequest, emulators: Emulators, tmp_path: Path, record_property: Any
 ) -> AsyncGenerator[Database]:
     backend = BACKENDS[request.param]
-    module, _, name = STORES[backend.store].partition(":")
     record_property("backend", request.param)
-    async with backend.database(getattr(importlib.import_module(module), name), emulators, tmp_path) as database:
+    async with backend.database(adapter(STORES, backend.store, "WORDUP_STORE"), emulators, tmp_path) as database:
         yield database
 
 

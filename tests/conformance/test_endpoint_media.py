@@ -1,17 +1,15 @@
 """The endpoint port on every registered adapter, against the inference server itself behind each platform's front."""
 
 import asyncio
-import importlib
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import pytest
 
 from tests.inference_server import TOKEN, free_port, front, inference_server, metric
-from wordup.bootstrap import ENDPOINTS
+from wordup.bootstrap import ENDPOINTS, adapter
 from wordup.endpoints.base import Classify, Endpoint, Generate, Media, Step
 from wordup.errors import EndpointBusy, EndpointRefused, EndpointTimeout, InvalidField
 
@@ -49,8 +47,7 @@ def fronted(server: int) -> Generator[str]:
 
 @pytest.fixture(params=ENDPOINTS)
 def case(request: pytest.FixtureRequest, server: int, fronted: str, monkeypatch: pytest.MonkeyPatch) -> Case:
-    module, _, name = ENDPOINTS[request.param].partition(":")
-    adapter: Any = getattr(importlib.import_module(module), name)
+    kind = adapter(ENDPOINTS, request.param, "the endpoint")
     nobody = f"http://127.0.0.1:{free_port()}"
     right, wrong = partial(authorization, TOKEN), partial(authorization, "wrong")
     vertex = "/v1/projects/p/locations/l/endpoints/1"
@@ -59,24 +56,24 @@ def case(request: pytest.FixtureRequest, server: int, fronted: str, monkeypatch:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     openers: dict[str, tuple[Callable[..., Endpoint], Callable[[], Endpoint], Callable[[], Endpoint]]] = {
         "http": (
-            partial(adapter, f"http://127.0.0.1:{server}/invocations"),
-            partial(adapter, f"{nobody}/invocations"),
-            partial(adapter, f"{fronted}/score", wrong),
+            partial(kind, f"http://127.0.0.1:{server}/invocations"),
+            partial(kind, f"{nobody}/invocations"),
+            partial(kind, f"{fronted}/score", wrong),
         ),
         "sagemaker": (
-            partial(adapter, "pictures", fronted),
-            partial(adapter, "pictures", nobody),
-            partial(adapter, "absent", fronted),
+            partial(kind, "pictures", fronted),
+            partial(kind, "pictures", nobody),
+            partial(kind, "absent", fronted),
         ),
         "vertex": (
-            partial(adapter, f"{fronted}{vertex}", right),
-            partial(adapter, f"{nobody}{vertex}", right),
-            partial(adapter, f"{fronted}{vertex}", wrong),
+            partial(kind, f"{fronted}{vertex}", right),
+            partial(kind, f"{nobody}{vertex}", right),
+            partial(kind, f"{fronted}{vertex}", wrong),
         ),
         "azure_ml": (
-            partial(adapter, f"{fronted}/score", TOKEN),
-            partial(adapter, f"{nobody}/score", TOKEN),
-            partial(adapter, f"{fronted}/score", authorization=wrong),
+            partial(kind, f"{fronted}/score", TOKEN),
+            partial(kind, f"{nobody}/score", TOKEN),
+            partial(kind, f"{fronted}/score", authorization=wrong),
         ),
     }
     return Case(*openers[request.param], server)

@@ -1,7 +1,6 @@
 """What every registered provider does alike. A new one adds a line to `SETUPS`."""
 
 import asyncio
-import importlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.provider_server import ProviderServer, Reply
-from wordup.bootstrap import PROVIDERS
+from wordup.bootstrap import PROVIDERS, adapter
 from wordup.providers.base import CompletionRequest, Delta, Finish, Message, Passage, Provider
 
 PASSAGE = Passage(
@@ -39,8 +38,7 @@ SETUPS: dict[str, Callable[[Any], AbstractContextManager[Provider]]] = {"offline
 
 @pytest.fixture(params=PROVIDERS)
 async def provider(request: pytest.FixtureRequest) -> AsyncGenerator[Provider]:
-    module, _, name = PROVIDERS[request.param].partition(":")
-    with SETUPS[request.param](getattr(importlib.import_module(module), name)) as opened:
+    with SETUPS[request.param](adapter(PROVIDERS, request.param, "WORDUP_PROVIDER")) as opened:
         yield opened
         await opened.close()
 

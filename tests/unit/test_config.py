@@ -9,7 +9,6 @@ from wordup.errors import ConfigurationError
     ("environment", "setting"),
     [
         ({"WORDUP_STROE": "sqlite"}, "WORDUP_STROE"),
-        ({"WORDUP_STORE": "mongo"}, "WORDUP_STORE"),
         ({"WORDUP_RETENTION_DAYS": "never"}, "WORDUP_RETENTION_DAYS"),
         ({"WORDUP_RETENTION_DAYS": "0"}, "WORDUP_RETENTION_DAYS"),
         ({"WORDUP_USER_DAILY_USD": "-1"}, "WORDUP_USER_DAILY_USD"),
@@ -32,6 +31,7 @@ def test_provider_follows_from_the_key() -> None:
 @pytest.mark.parametrize(
     ("fields", "setting"),
     [
+        ({"store": "mongo"}, "WORDUP_STORE"),
         ({"store": "dynamodb"}, "WORDUP_SIGNING_KEY_REF"),
         ({"store": "dynamodb", "auth": "open"}, "WORDUP_AUTH"),
         ({"provider": "bedrock"}, "WORDUP_PROVIDER"),

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -15,6 +16,12 @@ from typing import Self
 
 SEE_SECONDS = 30
 _SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|\][^\x07\x1b]*(\x07|\x1b\\)|[=>])")
+
+
+def _as_from_a_shell() -> None:
+    """The terminal is the program's, and so is Ctrl-C, although whoever runs the tests in the background ignores it."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -39,7 +46,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_as_from_a_shell,
         )
         os.close(theirs)
         self.seen = ""
@@ -55,6 +62,17 @@ class Terminal:
                 raise TimeoutError(f"{expected!r} was not shown, but:\n{self.seen}")
         before, _, self.seen = self.seen.partition(expected)
         return before
+
+    def interrupt(self, expected: str) -> None:
+        """Types Ctrl-C until the text is shown: a signal that comes while readline still handles the last key waits for
+        the next one (CPython looks for signals only when its own wait for keys is what was interrupted)."""
+        deadline = time.monotonic() + SEE_SECONDS
+        while expected not in self.seen:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Ctrl-C did not show {expected!r}, but:\n{self.seen}")
+            self.type("\x03")
+            self._read()
+        self.see(expected)
 
     def ended(self) -> int:
         """The exit status, once the program has ended."""

@@ -241,8 +241,7 @@ def test_ctrl_c_at_the_prompt_keeps_the_program(url: str, tmp_path: Path):
         terminal.see("> ")
         terminal.type("half a thou")
         terminal.see("half a thou")
-        terminal.type("\x03")
-        terminal.see("/quit or Ctrl-D leaves.")
+        terminal.interrupt("/quit or Ctrl-D leaves.")
         terminal.see("> ")
         terminal.type("/quit\n")
         assert terminal.ended() == 0

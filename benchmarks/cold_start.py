@@ -1,60 +1,65 @@
-"""How long the first caller of a new Lambda instance waits, beside functions that do less.
+"""How long the first caller of a new instance waits on each cloud, beside functions that do less.
 
-Every function runs in a new process of Lambda's own runtime client, awslambdaric, against a Runtime API and an
-embedded AWS on this machine. The bot's is the very package that is deployed, with DynamoDB and Secrets Manager; its
-answer comes from the offline provider, or by the openai package from a stand-in for OpenAI. The peers read a row of the
-same table and write one, and do nothing of what else a turn takes: no user, no limits, no retrieval, no model. Bytecode
-is compiled for all alike. `init` is from the start of the process to its first request for work, `answer` to the answer
-to its first `POST /chat`, `cpu` the processor's time until then. The functions take turns; the first round is left out,
-since it fills the disk's cache. Ratios are of medians, to the bare boto3 client's; that of `cpu` is hardly touched by
-what else the machine does.
+On AWS every function runs in a new process of Lambda's own runtime client, awslambdaric, against a Runtime API and an
+embedded AWS on this machine, with DynamoDB and Secrets Manager. On Google Cloud it runs under functions-framework on
+the Firestore emulator for Node, on Azure under the Functions worker's library on Azurite; there the bot reads its
+signing key from a file. The bot's function is the very package that is deployed; its answer comes from the offline
+provider, or by the openai package from a stand-in for OpenAI. The peers read a row of the same database by the vendor's
+client and write one, and do nothing of what else a turn takes: no user, no limits, no retrieval, no model. Bytecode is
+compiled for all alike. `init` is from the start of the process to Lambda's first request for work, `answer` to the
+answer to the first `POST /chat`, `cpu` the processor's time until then. The functions of a cloud take turns; the first
+round is left out, since it fills the disk's cache. Ratios are of medians, to the first line's; that of `cpu` is hardly
+touched by what else the machine does.
 
-A processor of this machine is not Lambda's share of one, so the ratios say more than the milliseconds. The imports are
-of one run each, with `-X importtime`, which slows them down.
+A processor of this machine is not a function's share of one, so the ratios say more than the milliseconds. The imports
+are of one run each, with `-X importtime`, which slows them down.
 """
 
 import argparse
-import asyncio
-import compileall
-import importlib.metadata
 import json
 import os
-import py_compile
 import re
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import venv
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 
-from benchmarks import results
+from benchmarks import platforms, results
 from benchmarks.runtime_api import FunctionFailed, Instance
+from benchmarks.starts import QUESTION, Start, children_cpu, compiled, install, interleaved, rows, sign_in
 from infra import package, spec
 from infra.local import ministack
 from tests.emulators import create_dynamodb_table
 from tests.provider_server import ProviderServer
-from wordup.auth import issue_key
-from wordup.bootstrap import build
-from wordup.config import Settings
 from wordup.keyring import new_ring
 
-QUESTION = "How long can a Lambda function run?"
 REPETITIONS = 9
-LOCK = spec.ROOT / "requirements" / "bench.txt"
 PEERS = Path(__file__).parent / "peers"
 IMPORTS_SHOWN = 14
 IMPORT_TIME = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)  # its own, with others, its name
-VERSIONS = ("awslambdaric", "boto3", "botocore", "fastapi", "mangum", "msgspec", "openai", "starlette")
+VERSIONS = (
+    "awslambdaric",
+    "azure-data-tables",
+    "azure-functions-runtime",
+    "boto3",
+    "botocore",
+    "fastapi",
+    "functions-framework",
+    "google-cloud-firestore",
+    "mangum",
+    "msgspec",
+    "openai",
+    "starlette",
+)
 BASELINE, OFFLINE, OPENAI = "boto3 alone", "Word Up!, offline", "Word Up!, openai"
 
 
@@ -67,15 +72,6 @@ class Function:
     handler: str
     environment: Mapping[str, str]
     event: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Start:
-    """In milliseconds. `cpu` is the process's own."""
-
-    init: float
-    answer: float
-    cpu: float
 
 
 class LambdaRuntime:
@@ -96,7 +92,7 @@ class LambdaRuntime:
             if answer["statusCode"] != 200 or not json.loads(answer["body"])["message"]:
                 raise FunctionFailed(f"{function.name} answered: {answer}")
         init, answered = instance.ready - instance.spawned, came - instance.spawned
-        return Start(init * 1000, answered * 1000, (children_cpu() - cpu) * 1000)
+        return Start(answered * 1000, (children_cpu() - cpu) * 1000, init * 1000)
 
     def imports(self, function: Function) -> Counter[str]:
         """Microseconds of its imports by package, those of the standard library together."""
@@ -108,27 +104,12 @@ class LambdaRuntime:
         return spent
 
 
-def children_cpu() -> float:
-    """Seconds of the processor that went into child processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def install(names: Iterable[str], *options: str) -> None:
-    """Puts the locked versions of these, and of what they need, where `options` say."""
-    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in names]
-    command = [package.uv(), "pip", "install", "--quiet", "--require-hashes", "--link-mode", "copy"]
-    subprocess.run([*command, *options, "--constraints", LOCK, *pinned], stdin=subprocess.DEVNULL, check=True)
-
-
 def peer_package(folder: Path, module: str, *names: str) -> Path:
     """A peer's task root: its module and packages, compiled like ours."""
     root = folder / module
     install(names, "--python", sys.executable, "--target", str(root))
     (root / f"{module}.py").write_bytes((PEERS / f"{module}.py").read_bytes())
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(root, quiet=1, force=True, invalidation_mode=mode)
-    return root
+    return compiled(root)
 
 
 def our_package(folder: Path) -> Path:
@@ -171,18 +152,6 @@ def deployed(aws: Mapping[str, str]) -> dict[str, str]:
     return spec.environment(deployment, "aws") | {"WORDUP_RATE_LIMIT_PER_MINUTE": "100000"}
 
 
-def sign_in(variables: Mapping[str, str]) -> str:
-    """A new user's session token."""
-
-    async def open_session() -> str:
-        bot = build(Settings.from_env(variables))
-        session = await bot.auth.open_session(await issue_key(bot.store, "benchmark", "benchmark"), None)
-        await bot.close()
-        return session.token
-
-    return asyncio.run(open_session())
-
-
 def rest_api_event(method: str, path: str, body: object, headers: Mapping[str, str]) -> dict[str, Any]:
     """As API Gateway's REST API sends it, without what no function here reads."""
     sent = {"content-type": "application/json", "host": "localhost", **headers}
@@ -205,31 +174,6 @@ def rest_api_event(method: str, path: str, body: object, headers: Mapping[str, s
         "body": json.dumps(body),
         "isBase64Encoded": False,
     }
-
-
-def interleaved(cases: Mapping[str, Callable[[], Start]], repetitions: int) -> dict[str, list[Start]]:
-    starts: dict[str, list[Start]] = {name: [] for name in cases}
-    for _ in range(repetitions + 1):
-        for name, start in cases.items():
-            starts[name].append(start())
-    return {name: found[1:] for name, found in starts.items()}
-
-
-def rows(starts: Mapping[str, list[Start]]) -> list[dict[str, results.Cell]]:
-    base = starts[BASELINE]
-    return [
-        {
-            "function": name,
-            "init_median_ms": round(statistics.median(s.init for s in found)),
-            "init_min_ms": round(min(s.init for s in found)),
-            "answer_median_ms": round(answer := statistics.median(s.answer for s in found)),
-            "answer_min_ms": round(min(s.answer for s in found)),
-            "answer_ratio": round(answer / statistics.median(s.answer for s in base), 2),
-            "cpu_median_ms": round(cpu := statistics.median(s.cpu for s in found)),
-            "cpu_ratio": round(cpu / statistics.median(s.cpu for s in base), 2),
-        }
-        for name, found in starts.items()
-    ]
 
 
 def import_rows(profiles: Mapping[str, Counter[str]]) -> list[dict[str, results.Cell]]:
@@ -256,13 +200,17 @@ def main() -> None:
         os.environ |= running.environment  # the clients of this process
         found = functions(folder, running.environment, deployed(running.environment), provider.url)
         runtime = LambdaRuntime(folder)
-        starts = interleaved(
-            {each.name: lambda each=each: runtime.start(each) for each in found}, arguments.repetitions
-        )
+        starts = interleaved({each.name: partial(runtime.start, each) for each in found}, arguments.repetitions)
         profiles = {each.name: runtime.imports(each) for each in found if each.name in (BASELINE, OFFLINE, OPENAI)}
+        clouds = {}
+        for cloud, prepared in {"Google Cloud": platforms.gcp, "Azure": platforms.azure}.items():
+            with prepared(folder / cloud, provider.url) as cases:
+                clouds[cloud] = rows(interleaved(cases, arguments.repetitions))
+    title = f"{arguments.repetitions} cold starts of each"
     tables = {
-        f"{arguments.repetitions} cold starts of each": rows(starts),
-        "Milliseconds of imports until the first answer": import_rows(profiles),
+        f"AWS, {title}": rows(starts),
+        **{f"{cloud}, {title}": cells for cloud, cells in clouds.items()},
+        "Milliseconds of imports until the first answer, AWS": import_rows(profiles),
     }
     results.publish("cold_start", tables, VERSIONS, as_json=arguments.json)
 

@@ -38,6 +38,10 @@ class Process:
     def log(self) -> str:
         return self._log.read_text()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -67,6 +71,13 @@ class Function:
 
     @contextmanager
     def running(self, **variables: str) -> Iterator[Process]:
+        """Serves already."""
+        with self.starting(**variables) as process:
+            process.wait()
+            yield process
+
+    @contextmanager
+    def starting(self, **variables: str) -> Iterator[Process]:
         port = free_port()
         path = os.pathsep.join(map(str, self.path))
         log = self.folder.parent / f"log-{time.monotonic_ns()}"
@@ -84,7 +95,6 @@ class Function:
             )
         running = Process(f"http://127.0.0.1:{port}", process, log)
         try:
-            running.wait()
             yield running
         finally:
             running.kill()

@@ -1,14 +1,15 @@
 """Retrieval over a folder of Markdown: SQLite's FTS5 and BM25, built in memory at the first question.
 
-A document is cut at its headings into passages. Its front matter (`---` lines, `key: value`, lists as `- item`) may
-give `title`, `sources` (the documentation that its facts come from) and `keywords` (other names of its subject). A
-line `Source: URL` in a section names that section's own source.
+A document is cut at its headings into passages. Its front matter (TOML between `+++` lines, or `key: value` and
+`- item` between `---` lines) may give `title`, `sources` (the documentation that its facts come from) and `keywords`
+(other names of its subject). A line `Source: URL` in a section names that section's own source.
 """
 
 import math
 import re
 import sqlite3
 import threading
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,6 +65,12 @@ class Section(msgspec.Struct, frozen=True):
     text: str
     url: str
     keywords: str
+
+
+class _FrontMatter(msgspec.Struct):
+    title: str = ""
+    sources: list[str] = []
+    keywords: list[str] = []
 
 
 class Knowledge:
@@ -122,19 +129,22 @@ def _sections(document: str, markdown: str) -> Iterator[Section]:
 
 
 def _front_matter(markdown: str) -> tuple[dict[str, list[str]], str]:
-    """`key: value` and `- item` lines between `---`; what else YAML knows is left alone."""
+    """TOML between `+++`, or `key: value` and `- item` lines between `---`; what else YAML knows is left alone."""
+    if toml := re.match(r"\+\+\+\n(.*?)\n\+\+\+\n(.*)", markdown, re.DOTALL):
+        front = msgspec.convert(tomllib.loads(toml[1]), _FrontMatter)
+        return {"title": [front.title], "sources": front.sources, "keywords": front.keywords}, toml[2]
     found = re.match(r"---\r?\n(.*?)\r?\n---\r?\n(.*)", markdown, re.DOTALL)
     if not found:
         return {}, markdown
-    front: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
     key = ""
     for line in found[1].splitlines():
         if item := re.match(r"\s*-\s+(.+)", line):
-            front.setdefault(key, []).append(item[1].strip())
+            lines.setdefault(key, []).append(item[1].strip())
         elif pair := re.match(r"(\w+):\s*(.*)", line):
             key = pair[1]
-            front[key] = [pair[2].strip()] if pair[2].strip() else []
-    return front, found[2]
+            lines[key] = [pair[2].strip()] if pair[2].strip() else []
+    return lines, found[2]
 
 
 def _cut_at_headings(body: str) -> Iterator[tuple[str, int, str]]:

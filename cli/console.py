@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import msgspec
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -16,6 +17,12 @@ progress = Console(stderr=True, highlight=False)
 def document(value: Any) -> None:
     """The one JSON document of a `--json` command."""
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def ask_leave(question: str) -> None:
+    """Ends the program where the answer is no. Asks nothing where nobody could answer."""
+    if sys.stdin.isatty():
+        typer.confirm(question, abort=True, err=True)
 
 
 def explain(error: WordUpError) -> None:

@@ -85,7 +85,7 @@ def deploy(
         changes = target.changes(report)
     _show_changes(changes)
     if target.is_billed and not yes:
-        _ask_leave("This creates resources that cost money; how much is not estimated yet. Deploy?")
+        console.ask_leave("This creates resources that cost money; how much is not estimated yet. Deploy?")
     with Steps(console.progress) as report:
         target.deploy(report)
         url = target.outputs()["url"]
@@ -156,7 +156,7 @@ def destroy(
     deployment = spec.load(name=name)
     target = open_target(to, deployment)
     if target.is_billed or delete_data:
-        _ask_leave(f"Remove {deployment.name}{' and its data, for ever' if delete_data else ''}?")
+        console.ask_leave(f"Remove {deployment.name}{' and its data, for ever' if delete_data else ''}?")
     with Steps(console.progress) as report:
         report.step("Looking at what is there")
         removal = target.destroy(report, delete_data=delete_data)
@@ -252,11 +252,6 @@ async def _answer(client: Client) -> str:
             if name == "done":
                 return data["message"]
     raise DeploymentError("The bot's answer has no end.", mend="Look in its log.")
-
-
-def _ask_leave(question: str) -> None:
-    if sys.stdin.isatty():
-        typer.confirm(question, abort=True, err=True)
 
 
 def _show_changes(changes: list[Change]) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import chat, console, deploy, doctor, models, serve, user
+from cli import chat, console, data, deploy, doctor, models, serve, user
 from wordup.errors import WordUpError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(serve.serve)
 app.command()(chat.chat)
 app.command()(models.models)
 app.add_typer(user.app, name="user")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

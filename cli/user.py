@@ -1,40 +1,26 @@
-"""`wordup user`: who may ask. A person's access keys, on the store of any home."""
+"""`wordup user`: a person's access keys, what they used and said, and their erasure, on the store of any home."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import time
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from cli import console, home
+from cli import console
 from cli.deploy import AsJSON, WithName
-from infra import spec, targets
-from wordup import keys
-from wordup.auth import issue_key, list_keys, revoke_keys
-from wordup.bootstrap import open_store
+from cli.places import To, on_store
+from wordup import keys, markdown, schemas
+from wordup.auth import issue_key, list_keys, named, revoke_keys
 from wordup.config import Settings
+from wordup.conversations import Conversations
+from wordup.erasure import Erasure
 from wordup.errors import NotFound
 from wordup.stores.base import Store
-
-PLACES = ("home", *targets.TARGETS)
-
-
-def _known(place: str) -> str:
-    if place not in PLACES:
-        raise typer.BadParameter(f"{place!r} is none of {', '.join(PLACES)}.")
-    return place
-
+from wordup.usage import UsageBook
 
 Name = Annotated[str, typer.Argument(help="The person, as you call them.")]
-To = Annotated[
-    str,
-    typer.Option(
-        callback=_known, metavar="|".join(PLACES), help="Whose people: the self-hosted home's, or a deployment's."
-    ),
-]
 
-app = typer.Typer(help="Who may ask: personal access keys.", no_args_is_help=True)
+app = typer.Typer(help="Who may ask, and what is stored about them.", no_args_is_help=True)
 
 
 @app.command()
@@ -46,7 +32,7 @@ def add(
     as_json: AsJSON = False,
 ) -> None:
     """Make an access key, and print it this once."""
-    key = _on_store(to, deployment, lambda store: issue_key(store, name, key_name))
+    key = on_store(to, deployment, lambda store, _: issue_key(store, name, key_name))
     if as_json:
         console.document({"user": name, "name": key_name, "access_key": key})
         return
@@ -63,7 +49,7 @@ def revoke(
     as_json: AsJSON = False,
 ) -> None:
     """Revoke a person's access keys; what they said stays."""
-    revoked = _on_store(to, deployment, lambda store: revoke_keys(store, name, key_name))
+    revoked = on_store(to, deployment, lambda store, _: revoke_keys(store, name, key_name))
     if not revoked:
         called = f" called {key_name}" if key_name else ""
         raise NotFound(f"{name} has no key{called} that could be revoked.", mend="`wordup user list` shows the keys.")
@@ -76,7 +62,7 @@ def revoke(
 @app.command("list")
 def list_(to: To = "home", deployment: WithName = None, as_json: AsJSON = False) -> None:
     """Show every access key's person, name and state; never the key."""
-    found = _on_store(to, deployment, list_keys)
+    found = on_store(to, deployment, lambda store, _: list_keys(store))
     if as_json:
         rows = [{"user": key.user, "name": key.name, "created": keys.rfc3339(key.created)} for key in found]
         console.document([row | {"revoked": key.revoked} for row, key in zip(rows, found, strict=True)])
@@ -87,15 +73,61 @@ def list_(to: To = "home", deployment: WithName = None, as_json: AsJSON = False)
     console.screen.print(table)
 
 
-def _on_store[T](to: str, deployment: str | None, use: Callable[[Store], Awaitable[T]]) -> T:
-    async def run(settings: Settings) -> T:
-        store = open_store(settings)
-        try:
-            return await use(store)
-        finally:
-            await store.close()
+@app.command()
+def usage(name: Name, to: To = "home", deployment: WithName = None, as_json: AsJSON = False) -> None:
+    """Show what a person has used today and this month, and their limits."""
 
-    if to == "home":
-        return asyncio.run(run(home.settings()))
-    with targets.open_target(to, spec.load(name=deployment)).connected() as settings:
-        return asyncio.run(run(settings))
+    async def run(store: Store, settings: Settings) -> schemas.UsageOut:
+        await _must_exist(store, name)
+        return schemas.usage(await UsageBook(store, settings).report(named(name)))
+
+    used = on_store(to, deployment, run)
+    if as_json:
+        console.document(used)
+        return
+    table = Table("", "turns", "tokens in", "tokens out", "US dollars", box=None, pad_edge=False)
+    for when, period in (("today", used.today), ("this month", used.month)):
+        numbers = (period.requests, period.input_tokens, period.output_tokens)
+        table.add_row(when, *map(str, numbers), period.cost_usd)
+    table.add_row("limit", f"{used.limits.requests_per_minute} a minute", "", "", f"{used.limits.daily_usd} a day")
+    console.screen.print(table)
+
+
+@app.command()
+def export(name: Name, to: To = "home", deployment: WithName = None, as_json: AsJSON = False) -> None:
+    """Print everything that is stored about a person: as Markdown, or with --json what GET /v1/me/export gives."""
+
+    async def run(store: Store, settings: Settings) -> tuple[schemas.ExportOut, str]:
+        await _must_exist(store, name)
+        user = named(name)
+        found = [each async for each in Conversations(store).export_all(user)]
+        out = schemas.user_export(user.id, time.time(), await UsageBook(store, settings).report(user), found)
+        return out, "\n".join(markdown.conversation(*each) for each in found)
+
+    out, text = on_store(to, deployment, run)
+    if as_json:
+        console.document(out)
+    else:
+        print(text, end="")
+
+
+@app.command()
+def erase(name: Name, to: To = "home", deployment: WithName = None, as_json: AsJSON = False) -> None:
+    """Erase everything that is stored about a person, their access keys included; nothing brings it back."""
+
+    async def run(store: Store, settings: Settings) -> None:
+        await _must_exist(store, name)
+        await Erasure(store, settings).erase(named(name))
+
+    console.ask_leave(f"Erase everything about {name}, for ever?")
+    on_store(to, deployment, run)
+    if as_json:
+        console.document({"user": name, "erased": True})
+    else:
+        console.screen.print(f"Nothing about {name} is left here. What was exported before still has it.", markup=False)
+
+
+async def _must_exist(store: Store, name: str) -> None:
+    """Raises NotFound: a name that was mistyped must not look like a person who said nothing."""
+    if not (await store.query(named(name).pk, "", limit=1)).rows:
+        raise NotFound(f"Nothing is stored about {name}.", mend="`wordup user list` shows who has a key.")

@@ -175,4 +175,4 @@ async def list_keys(store: Store) -> list[AccessKey]:
         page = await store.scan("key:", limit=100, cursor=cursor)
         found += [msgspec.convert(row.data, AccessKey) for row in page.rows]
         if (cursor := page.cursor) is None:
-            return sorted(found, key=lambda key: (key.user, key.created))
+            return sorted(found, key=lambda key: (key.user, key.created, key.name))

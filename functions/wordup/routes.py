@@ -147,12 +147,8 @@ class Routes:
 
     async def export_user(self, request: Request) -> Response:
         user = await self._user(request)
-        out = schemas.ExportOut(
-            user_id=user.id,
-            exported=keys.rfc3339(self._bot.clock()),
-            usage=schemas.usage(await self._usage.report(user)),
-            conversations=[schemas.exported(*each) async for each in self._conversations.export_all(user)],
-        )
+        found = [each async for each in self._conversations.export_all(user)]
+        out = schemas.user_export(user.id, self._bot.clock(), await self._usage.report(user), found)
         return JSON(out, 200, {"content-disposition": 'attachment; filename="export.json"'})
 
     async def erase_user(self, request: Request) -> Response:

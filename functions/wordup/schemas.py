@@ -229,6 +229,16 @@ def exported(found: Conversation, turns: list[Turn]) -> ExportedConversation:
     return ExportedConversation(conversation=conversation(found), messages=messages(turns))
 
 
+def user_export(user_id: str, now: float, report: Report, found: list[tuple[Conversation, list[Turn]]]) -> ExportOut:
+    """`now` in seconds since the epoch."""
+    return ExportOut(
+        user_id=user_id,
+        exported=keys.rfc3339(now),
+        usage=usage(report),
+        conversations=[exported(*each) for each in found],
+    )
+
+
 def usage(report: Report) -> UsageOut:
     return UsageOut(
         today=_period(report.today),

@@ -6,8 +6,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.home import serving, wordup
+from tests.home import WORDUP, environment, serving, wordup
 from tests.serving import Caller
+from tests.terminal import Terminal
 
 
 def add(folder: Path, *arguments: str) -> str:
@@ -75,6 +76,49 @@ def test_settings_of_the_environment_win_over_wordup_toml(tmp_path: Path):
     elsewhere = wordup(tmp_path, "user", "add", "anna", WORDUP_DATA_DIR="elsewhere")
     assert elsewhere.returncode == 0
     assert (tmp_path / "elsewhere" / "wordup.db").exists()
+
+
+def test_usage_export_and_erasure_of_a_person(tmp_path: Path):
+    with serving(tmp_path) as home:
+        caller = Caller(home.url, add(tmp_path, "anna"))
+        assert caller.ask("What is AWS Lambda?").status_code == 200
+        assert "AWS Lambda" in wordup(tmp_path, "user", "export", "anna").stdout
+        told = json.loads(wordup(tmp_path, "user", "export", "anna", "--json").stdout)
+        assert told["conversations"] == caller.http.get("/v1/me/export").json()["conversations"]
+        assert json.loads(wordup(tmp_path, "user", "usage", "anna", "--json").stdout)["today"]["requests"] == 1
+        assert json.loads(wordup(tmp_path, "user", "erase", "anna", "--json").stdout) == {
+            "user": "anna",
+            "erased": True,
+        }
+        assert caller.ask("Who am I?").status_code == 401
+        caller.http.close()
+    assert json.loads(wordup(tmp_path, "user", "export", "anna", "--json").stdout)["conversations"] == []
+    listed = json.loads(wordup(tmp_path, "user", "list", "--json").stdout)
+    assert [key["user"] for key in listed] == ["owner"]
+
+
+def test_usage_is_shown_as_a_table(tmp_path: Path):
+    add(tmp_path, "anna")
+    shown = wordup(tmp_path, "user", "usage", "anna").stdout
+    assert "this month" in shown
+    assert "30 a minute" in shown
+
+
+@pytest.mark.parametrize("command", ["usage", "export", "erase"])
+def test_person_of_whom_nothing_is_stored_is_a_failure(tmp_path: Path, command: str):
+    add(tmp_path, "anna")
+    done = wordup(tmp_path, "user", command, "ana", "--json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Nothing is stored about ana" in done.stderr
+
+
+def test_erasure_on_a_terminal_asks_first(tmp_path: Path):
+    add(tmp_path, "anna")
+    with Terminal([WORDUP, "user", "erase", "anna"], tmp_path, environment(tmp_path)) as terminal:
+        terminal.see("for ever?")
+        terminal.type("n\n")
+        assert terminal.ended() == 1
+    assert len(json.loads(wordup(tmp_path, "user", "list", "--json").stdout)) == 1
 
 
 def test_models_name_price_and_shutdown(tmp_path: Path):

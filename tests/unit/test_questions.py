@@ -1,0 +1,70 @@
+"""The questions that retrieval is measured by: well-formed, answered by documents that exist, and split honestly."""
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+KNOWLEDGE = Path(__file__).parents[2] / "knowledge"
+QUESTIONS: list[dict[str, Any]] = tomllib.loads((KNOWLEDGE / "eval" / "questions.toml").read_text())["question"]
+LEAST = 230
+KINDS = {"equivalence", "limit", "howto", "comparison", "concept", "price", "offtopic"}
+LANGUAGES = {"en", "de", "fr", "es", "it", "pt"}
+
+
+def of_split(split: str) -> list[dict[str, Any]]:
+    return [question for question in QUESTIONS if question["split"] == split]
+
+
+def documents() -> set[str]:
+    articles = {f"article:{path.stem}" for path in KNOWLEDGE.glob("*.md")}
+    tables = [tomllib.loads(path.read_text()) for path in (KNOWLEDGE / "services").glob("*.toml")]
+    return articles | {f"service:{service['id']}" for table in tables for service in table.get("service", [])}
+
+
+def test_every_question_is_whole() -> None:
+    fields = {"id": str, "topic": str, "split": str, "kind": str, "language": str, "text": str, "answers": list}
+    for question in QUESTIONS:
+        assert {name: type(value) for name, value in question.items()} == fields
+        assert question["split"] in {"train", "test"}
+        assert question["kind"] in KINDS
+        assert question["language"] in LANGUAGES
+        assert question["text"] == " ".join(question["text"].split()) != ""
+        assert len(set(question["answers"])) == len(question["answers"])
+
+
+def test_no_question_is_there_twice() -> None:
+    assert [text for text, times in Counter(question["id"] for question in QUESTIONS).items() if times > 1] == []
+    assert [
+        text for text, times in Counter(question["text"].casefold() for question in QUESTIONS).items() if times > 1
+    ] == []
+
+
+def test_every_answer_is_a_document() -> None:
+    named = {answer for question in QUESTIONS for answer in question["answers"]}
+    assert named - documents() == set()
+
+
+def test_what_is_off_topic_has_no_answer_and_all_else_has() -> None:
+    assert [
+        question["id"] for question in QUESTIONS if (question["kind"] == "offtopic") == bool(question["answers"])
+    ] == []
+
+
+def test_no_topic_and_no_document_is_in_both_splits() -> None:
+    topics = {split: {question["topic"] for question in of_split(split)} for split in ("train", "test")}
+    answers = {split: {answer for question in of_split(split) for answer in question["answers"]} for split in topics}
+    assert topics["train"] & topics["test"] == set()
+    assert answers["train"] & answers["test"] == set()
+
+
+def test_there_are_enough_of_every_sort() -> None:
+    assert len(QUESTIONS) >= LEAST
+    for split in ("train", "test"):
+        questions = of_split(split)
+        kinds = Counter(question["kind"] for question in questions)
+        assert len(questions) >= 0.4 * len(QUESTIONS)
+        assert set(kinds) == KINDS
+        assert min(kinds.values()) >= 3
+        assert sum(question["language"] != "en" for question in questions) >= 0.15 * len(questions)
+        assert {question["language"] for question in questions} == LANGUAGES

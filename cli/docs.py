@@ -91,7 +91,7 @@ def _schema(kind: type) -> dict[str, Any]:
 def _described(field: dict[str, Any]) -> tuple[str, str, str]:
     """Default, accepted values, description of a field's JSON schema."""
     default = field["default"]
-    shown = "" if default in ("", {}) else f"`{json.dumps(default).strip('"')}`"
+    shown = "" if default in ("", {}, []) else f"`{json.dumps(default).strip('"')}`"
     return shown, _accepted(field), field["description"]
 
 
@@ -103,7 +103,8 @@ def _accepted(field: dict[str, Any]) -> str:
         above = "above " if "exclusiveMinimum" in field else ""
         most = f" to {field['maximum']:,.10g}" if "maximum" in field else " or more"
         return f"{above}{least:,.10g}{most}"
-    return {"boolean": "`true`, `false`", "string": "text", "object": "a table of text"}[field["type"]]
+    kinds = {"boolean": "`true`, `false`", "string": "text", "array": "a list of text", "object": "a table of text"}
+    return kinds[field["type"]]
 
 
 def _tree(*kinds: type[errors.WordUpError]) -> Iterator[type[errors.WordUpError]]:

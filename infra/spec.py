@@ -45,6 +45,28 @@ class AWS(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             le=10_240,
         ),
     ] = 1024
+    reserved_concurrency: Annotated[
+        int,
+        Meta(
+            description="Requests that the function serves at a time at most in `production`, set aside for it from the"
+            " account's limit; 0: none is, and that limit holds.",
+            ge=0,
+            le=10_000,
+        ),
+    ] = 50
+    rollout: Annotated[
+        Literal[
+            "AllAtOnce",
+            "Canary10Percent5Minutes",
+            "Canary10Percent15Minutes",
+            "Canary10Percent30Minutes",
+            "Linear10PercentEvery1Minute",
+            "Linear10PercentEvery3Minutes",
+        ],
+        Meta(
+            description="How a new version takes over in `production`, in CodeDeploy's words; an alarm takes it back."
+        ),
+    ] = "Canary10Percent5Minutes"
     requests_per_second: Annotated[
         int, Meta(description="Requests a second that the API takes from everyone together.", ge=1, le=10_000)
     ] = 50
@@ -57,6 +79,62 @@ class AWS(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ],
         Meta(description="How long logs are kept, in days: one of the periods that CloudWatch offers."),
     ] = 30
+    waf: Annotated[bool, Meta(description="Whether a firewall (AWS WAF) stands before the API in `production`.")] = True
+    waf_requests: Annotated[
+        int,
+        Meta(
+            description="Requests that one address may make in five minutes before the firewall refuses it.",
+            ge=10,
+            le=2_000_000_000,
+        ),
+    ] = 1000
+    alarm_email: Annotated[
+        str,
+        Meta(
+            description="Who hears of alarms and of the budget; `production` in an account needs it.",
+            pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
+        ),
+    ] = ""
+    alarm_p99_seconds: Annotated[
+        int, Meta(description="The slowest hundredth of the turns takes longer than this: an alarm.", ge=1, le=880)
+    ] = 30
+    monthly_budget_usd: Annotated[
+        int,
+        Meta(
+            description="What AWS may bill for the deployment a month before `alarm_email` hears of it, in US dollars.",
+            ge=1,
+            le=10_000_000,
+        ),
+    ] = 100
+    domain: Annotated[
+        str,
+        Meta(
+            description="A domain name of yours for the API; empty: API Gateway's own.",
+            pattern=r"^(([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,})?$",
+        ),
+    ] = ""
+    certificate_arn: Annotated[
+        str,
+        Meta(
+            description="The certificate of `domain`, in ACM and in the same region.",
+            pattern=r"^(arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[0-9a-f-]+)?$",
+        ),
+    ] = ""
+    hosted_zone_id: Annotated[
+        str,
+        Meta(
+            description="The zone of `domain` in Route 53, where its address is written; empty: you write it.",
+            pattern="^(Z[A-Z0-9]+)?$",
+        ),
+    ] = ""
+    subnet_ids: Annotated[
+        list[Annotated[str, Meta(pattern="^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]],
+        Meta(description="Subnets of a VPC of yours that the function runs in; empty: none, it runs in AWS's own."),
+    ] = []
+    security_group_ids: Annotated[
+        list[Annotated[str, Meta(pattern="^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]],
+        Meta(description="The security groups of the function in those subnets."),
+    ] = []
 
 
 class GCP(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,19 +3,20 @@
 import json
 from typing import cast
 
-from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
+from aws_cdk import CfnCodeDeployLambdaAliasUpdate, CfnOutput, CfnUpdatePolicy, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.aws import limits, names
+from infra.aws import limits, names, rights
 from infra.package import Architecture
 from infra.spec import DeploymentSpec, environment
 
-# What the DynamoDB adapter calls in a turn. A transaction needs the actions of its items. Scan is the operator's.
-TABLE_ACTIONS = ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
+# TLS 1.2 and 1.3 with ciphers that keep their secrets, and a name in the handshake that is the one in the request.
+TLS = "SecurityPolicy_TLS13_1_2_PQ_2025_09"
+ENDPOINT_ACCESS = "STRICT"
 # No query, header, body or address: an access log tells what was asked of the API, not by whom or with which token.
 ACCESS_LOG = {
     "request_id": "$context.requestId",
@@ -27,9 +28,13 @@ ACCESS_LOG = {
     "milliseconds": "$context.responseLatency",
     "function_milliseconds": "$context.integrationLatency",
     "error": "$context.error.messageString",
+    "waf_status": "$context.waf.status",
+    "tls": "$context.tlsVersion",
 }
 # What API Gateway answers by itself, in the words of the bot's own problems: status, code, sentence.
 PROBLEMS = {
+    "BAD_REQUEST_BODY": (400, "malformed_json", "The body is not one JSON object."),
+    "WAF_FILTERED": (403, "bad_request", "The firewall before the bot refused the request."),
     "THROTTLED": (429, "rate_limited", "Too many requests."),
     "REQUEST_TOO_LARGE": (413, "too_large", "The request body is too large."),
     "INTEGRATION_TIMEOUT": (504, "provider_timeout", "The answer took too long; nothing was recorded."),
@@ -37,17 +42,32 @@ PROBLEMS = {
     "DEFAULT_4XX": (None, "bad_request", "The request cannot be understood."),
     "DEFAULT_5XX": (None, "internal_error", "Something went wrong on our side."),
 }
+# Those of the bot's own answers.
+PROBLEM_HEADERS = {
+    "Content-Type": "application/problem+json",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+}
 
 
 class ApiStack(Stack):
-    """Raises ConfigurationError where a buffered answer may take longer than API Gateway waits.
+    """Raises ConfigurationError where settings do not hang together.
 
     Casts where the CDK's classes name a parameter otherwise than the protocol that they implement.
     """
 
     def __init__(
-        self, scope: Construct, spec: DeploymentSpec, *, region: str, code: lambda_.Code, architecture: Architecture
+        self,
+        scope: Construct,
+        spec: DeploymentSpec,
+        *,
+        region: str,
+        code: lambda_.Code,
+        architecture: Architecture,
+        gradual: bool,
     ) -> None:
+        """`gradual`: CodeDeploy brings a new version in, as the guard's stack says."""
         limits.check(spec)
         super().__init__(
             scope,
@@ -55,6 +75,24 @@ class ApiStack(Stack):
             description=f"Word Up! Bot {spec.name}: function and API",
             env={"region": region},
         )
+        self._spec = spec
+        self._production = spec.profile == "production"
+        function = self._function(code, architecture)
+        self._alias = lambda_.Alias(
+            self, "Live", alias_name=names.ALIAS, version=cast(lambda_.IVersion, function.current_version)
+        )
+        if gradual:
+            cast(lambda_.CfnAlias, self._alias.node.default_child).cfn_options.update_policy = CfnUpdatePolicy(
+                code_deploy_lambda_alias_update=CfnCodeDeployLambdaAliasUpdate(
+                    application_name=names.rollout(spec), deployment_group_name=names.rollout(spec)
+                )
+            )
+        api = self._api()
+        self.stage = api.deployment_stage
+        CfnOutput(self, "ApiId", value=api.rest_api_id)
+
+    def _function(self, code: lambda_.Code, architecture: Architecture) -> lambda_.Function:
+        spec = self._spec
         function = lambda_.Function(
             self,
             "Function",
@@ -66,69 +104,79 @@ class ApiStack(Stack):
             memory_size=spec.aws.memory_mb,
             timeout=Duration.seconds(limits.function_seconds(spec)),
             environment=environment(spec, "aws"),
-            role=cast(iam.IRole, self._role(spec)),
+            role=cast(iam.IRole, rights.role(self, spec)),
             log_group=logs.LogGroup.from_log_group_name(self, "FunctionLog", names.function_log(spec)),
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if self._production else None,
+            reserved_concurrent_executions=spec.aws.reserved_concurrency or None if self._production else None,
+            # The version before stays, so that the alias can be set back to it; `wordup deploy` prunes the older ones.
+            current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
         )
-        api = apigateway.LambdaRestApi(
+        resource = cast(lambda_.CfnFunction, function.node.default_child)
+        if spec.aws.subnet_ids:
+            resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+                subnet_ids=spec.aws.subnet_ids, security_group_ids=spec.aws.security_group_ids
+            )
+        if self._production:
+            resource.tracing_config = lambda_.CfnFunction.TracingConfigProperty(mode="Active")
+        return function
+
+    def _api(self) -> apigateway.RestApi:
+        spec = self._spec
+        access_log = logs.LogGroup.from_log_group_name(self, "AccessLog", names.access_log(spec))
+        api = apigateway.RestApi(
             self,
             "Api",
-            handler=cast(lambda_.IFunction, function),
             rest_api_name=spec.name,
             # A regional endpoint may idle for five minutes, an edge one for 30 seconds.
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            integration_options=apigateway.LambdaIntegrationOptions(
-                timeout=Duration.seconds(limits.INTEGRATION_SECONDS), allow_test_invoke=False
-            ),
+            # With a name of its own the bot has one address, so that nobody goes round what guards it.
+            disable_execute_api_endpoint=bool(spec.aws.domain),
             deploy_options=apigateway.StageOptions(
                 stage_name=names.STAGE,
                 throttling_rate_limit=spec.aws.requests_per_second,
                 throttling_burst_limit=spec.aws.request_burst,
-                access_log_destination=apigateway.LogGroupLogDestination(
-                    logs.LogGroup.from_log_group_name(self, "AccessLog", names.access_log(spec))
-                ),
+                access_log_destination=apigateway.LogGroupLogDestination(access_log),
                 access_log_format=apigateway.AccessLogFormat.custom(json.dumps(ACCESS_LOG)),
+                tracing_enabled=self._production,
             ),
             # The account's right to write logs is in the account's stack.
             cloud_watch_role=False,
         )
-        _answer_problems(api)
-        CfnOutput(self, "ApiId", value=api.rest_api_id)
-
-    def _role(self, spec: DeploymentSpec) -> iam.Role:
-        def statement(resource: str, *actions: str) -> iam.PolicyStatement:
-            return iam.PolicyStatement(actions=list(actions), resources=[resource])
-
-        log_group = self.format_arn(
-            service="logs",
-            resource="log-group",
-            resource_name=f"{names.function_log(spec)}:*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        resource = cast(apigateway.CfnRestApi, api.node.default_child)
+        resource.security_policy, resource.endpoint_access_mode = TLS, ENDPOINT_ACCESS
+        integration = apigateway.LambdaIntegration(
+            cast(lambda_.IFunction, self._alias),
+            timeout=Duration.seconds(limits.INTEGRATION_SECONDS),
+            allow_test_invoke=False,
         )
-        table = self.format_arn(service="dynamodb", resource="table", resource_name=names.table(spec))
-        # Secrets Manager adds a hyphen and six characters to the name.
-        secret = self.format_arn(
-            service="secretsmanager",
-            resource="secret",
-            resource_name=f"{names.secret(spec)}-??????",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        api.root.add_method("ANY", integration)
+        api.root.add_resource("{proxy+}").add_method("ANY", integration)
+        # What is no JSON object costs no call of the function; the rest is the bot's to judge, which names the field.
+        api.root.add_resource("chat").add_method(
+            "POST",
+            integration,
+            request_models={"application/json": cast(apigateway.IModel, _json_object(api))},
+            request_validator=cast(
+                apigateway.IRequestValidator,
+                api.add_request_validator("Body", request_validator_name="body", validate_request_body=True),
+            ),
         )
-        return iam.Role(
-            self,
-            "Role",
-            assumed_by=cast(iam.IPrincipal, iam.ServicePrincipal("lambda.amazonaws.com")),
-            inline_policies={
-                "Function": iam.PolicyDocument(
-                    statements=[
-                        statement(table, *(f"dynamodb:{action}" for action in TABLE_ACTIONS)),
-                        statement(secret, "secretsmanager:GetSecretValue"),
-                        statement(log_group, "logs:CreateLogStream", "logs:PutLogEvents"),
-                    ]
-                )
-            },
-        )
+        _answer_problems(api, [part.strip() for part in spec.bot.allowed_origins.split(",") if part.strip()])
+        return api
 
 
-def _answer_problems(api: apigateway.RestApi) -> None:
+def _json_object(api: apigateway.RestApi) -> apigateway.Model:
+    return api.add_model(
+        "Object",
+        model_name="Object",
+        content_type="application/json",
+        schema=apigateway.JsonSchema(schema=apigateway.JsonSchemaVersion.DRAFT4, type=apigateway.JsonSchemaType.OBJECT),
+    )
+
+
+def _answer_problems(api: apigateway.RestApi, origins: list[str]) -> None:
+    # A gateway response cannot choose among origins; where there is one, its pages may read what went wrong.
+    cross_origin = {"Access-Control-Allow-Origin": origins[0]} if len(origins) == 1 else {}
     for kind, (status, code, sentence) in PROBLEMS.items():
         problem: dict[str, str | int] = {
             "type": f"urn:wordup:error:{code}",
@@ -139,11 +187,11 @@ def _answer_problems(api: apigateway.RestApi) -> None:
         }
         if status:
             problem["status"] = status
-        headers = {"Retry-After": "'1'"} if status == 429 else {}
+        headers = PROBLEM_HEADERS | cross_origin | ({"Retry-After": "1"} if status == 429 else {})
         api.add_gateway_response(
             kind.title().replace("_", ""),
             type=apigateway.ResponseType.of(kind),
             status_code=str(status) if status else None,
-            response_headers={"Content-Type": "'application/problem+json'", **headers},
+            response_headers={name: f"'{value}'" for name, value in headers.items()},
             templates={"application/json": json.dumps(problem)},
         )

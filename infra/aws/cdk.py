@@ -9,27 +9,40 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
+
 from infra.errors import DeploymentError
 from infra.package import BUILD
-from infra.spec import FILE, ROOT, DeploymentSpec
+from infra.spec import ROOT, DeploymentSpec
 from infra.targets import Report
 
 TAIL_LINES = 30
 _EVENT = re.compile(r"^(?P<stack>\S+) \| +(?P<done>\d+/\d+) \| .* \| (?P<type>AWS::\S+)")
 # What the program is made of, beside its context.
-_PROGRAM = ("infra/aws/*.py", "infra/spec.py", "infra/package.py", "functions/wordup/config.py", "cdk.json", FILE.name)
+_PROGRAM = (
+    "infra/aws/*.py",
+    "infra/spec.py",
+    "infra/package.py",
+    "functions/wordup/config.py",
+    "functions/wordup/models.*",
+    "cdk.json",
+)
 
 # What the CDK's command line adds to the context by itself: with it, a bare `cdk deploy` makes the same templates.
 _BY_CDK = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
 
 
-def synthesize(spec: DeploymentSpec, code: Path, *, embedded: bool = False, folder: Path = BUILD / "cdk") -> Path:
-    """The folder with the templates, made unless it is there from the same program. Raises DeploymentError."""
-    context = {"name": spec.name, "profile": spec.profile, "embedded": str(embedded).lower(), "code": str(code)}
+def synthesize(
+    spec: DeploymentSpec, code: Path, *, embedded: bool = False, folder: Path = BUILD / "cdk", **more: str
+) -> Path:
+    """The folder with the templates, made unless it is there from the same program. `more` is more of the program's
+    context, see `infra.aws.app`. Raises DeploymentError."""
+    whole = msgspec.json.encode(spec).decode()
+    context = {"spec": whole, "embedded": str(embedded).lower(), "code": str(code), **more}
     group = folder / f"{spec.name}-{'embedded' if embedded else 'aws'}-{code.suffix.removeprefix('.') or 'sources'}"
     target = group / _key(context)
     if (target / "manifest.json").exists():
@@ -47,9 +60,8 @@ def synthesize(spec: DeploymentSpec, code: Path, *, embedded: bool = False, fold
             check=False,
         )
         if done.returncode:
-            raise DeploymentError(
-                f"The CDK program failed.\n{_tail(done.stderr.splitlines())}", mend="Mend what it names."
-            )
+            told = [*_violations(Path(draft, "out", "validation-report.json"))] or done.stderr.splitlines()
+            raise DeploymentError(f"The CDK program failed.\n{_tail(told)}", mend="Mend what it names.")
         for older in group.glob("[0-9a-f]*"):
             shutil.rmtree(older)
         Path(draft, "out").rename(target)
@@ -110,6 +122,16 @@ def _key(context: Mapping[str, str]) -> str:
         for path in sorted(ROOT.glob(pattern)):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _violations(report: Path) -> Iterator[str]:
+    """What the CDK, or a plug-in of its, holds against the templates."""
+    if not report.exists():
+        return
+    for plugin in json.loads(report.read_text("utf-8"))["pluginReports"]:
+        for violation in plugin["violations"]:
+            where = ", ".join(each["constructPath"] for each in violation["violatingConstructs"])
+            yield f"{violation['ruleName']} at {where}: {violation['description']}"
 
 
 def _tail(lines: list[str] | deque[str]) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from infra import package
-from infra.aws import limits, names, templates
+from infra.aws import limits, names, templates, versions
 from infra.aws.cdk import CDK, synthesize
 from infra.aws.errors import code, translated
 from infra.aws.inventory import deployed_template, stack_named
@@ -42,6 +42,8 @@ class AWSDeployment:
 
     def check(self) -> None:
         limits.check(self._spec)
+        if self._place.is_billed:
+            limits.check_for_account(self._spec)
         with translated():
             self.client("sts").get_caller_identity()
 
@@ -70,6 +72,10 @@ class AWSDeployment:
             report.step("Deploying the stacks")
             cdk.deploy(built, report)
             self._place.finish(self.client, templates.read(built), report)
+            versions.prune(self.client, self._spec)
+        if self._place.embedded:
+            for stack, holds in names.account_only(self._spec).items():
+                report.note(f"Left out here, and deployed to an account only: {stack} ({holds})")
 
     def outputs(self) -> Mapping[str, str]:
         if not self._place.exists():
@@ -80,7 +86,8 @@ class AWSDeployment:
         if "ApiId" not in found:
             return {}
         region = self._environment["AWS_REGION"]
-        return {"url": self._place.url(found["ApiId"]), "region": region, "table": names.table(self._spec)}
+        url = self._place.url(found["ApiId"])
+        return {"url": url, "region": region, "table": names.table(self._spec)}
 
     def read_secret(self) -> dict[str, Any]:
         with translated():
@@ -110,7 +117,9 @@ class AWSDeployment:
         if not self._place.exists():
             return Removal(removed=[], kept=[], left=[])
         with translated():
-            removal = destroy(self.client, self._spec, report, delete_data=delete_data)
+            removal = destroy(
+                self.client, self._spec, report, delete_data=delete_data, is_account=self._place.is_billed
+            )
             if not removal.left and self._place.dissolve(self.client, report):
                 return msgspec.structs.replace(removal, kept=[])
         return removal

@@ -10,6 +10,22 @@ TOOLKIT = "CDKToolkit"
 # The tag that marks a stack as a deployment's, with its name.
 DEPLOYMENT_TAG = "wordup:deployment"
 STAGE = "live"
+# The version of the function that the API calls.
+ALIAS = "live"
+# The namespace of the metrics that the bot writes into its log, and the dimension that tells deployments apart.
+METRICS = "WordUpBot"
+DEPLOYMENT_DIMENSION = "Deployment"
+# What there may be alarms for; `docs/operations.md` has a section for each.
+ALARMS = (
+    "server-errors",
+    "slow-turns",
+    "throttles",
+    "function-errors",
+    "turn-errors",
+    "budget-refused",
+    "daily-spend",
+    "model-shutdown",
+)
 
 
 def data_stack(spec: DeploymentSpec) -> str:
@@ -18,6 +34,41 @@ def data_stack(spec: DeploymentSpec) -> str:
 
 def api_stack(spec: DeploymentSpec) -> str:
     return f"{spec.name}-api"
+
+
+def operations_stack(spec: DeploymentSpec) -> str:
+    return f"{spec.name}-operations"
+
+
+def guard_stack(spec: DeploymentSpec) -> str:
+    return f"{spec.name}-guard"
+
+
+def edge_stack(spec: DeploymentSpec) -> str:
+    return f"{spec.name}-edge"
+
+
+def stacks(spec: DeploymentSpec) -> list[str]:
+    """Every stack that a deployment may have, in the order in which they are removed."""
+    return [edge_stack(spec), api_stack(spec), guard_stack(spec), operations_stack(spec), data_stack(spec)]
+
+
+def account_only(spec: DeploymentSpec) -> dict[str, str]:
+    """The deployment's stacks that the embedded cloud cannot take, and what is in them."""
+    found: dict[str, str] = {}
+    if spec.profile == "production":
+        found[guard_stack(spec)] = "gradual deployment by CodeDeploy, the AWS Budget, the alarm before a model's end"
+    if has_edge(spec):
+        found[edge_stack(spec)] = "the firewall, your own domain name"
+    return found
+
+
+def has_firewall(spec: DeploymentSpec) -> bool:
+    return spec.profile == "production" and spec.aws.waf
+
+
+def has_edge(spec: DeploymentSpec) -> bool:
+    return has_firewall(spec) or bool(spec.aws.domain)
 
 
 def table(spec: DeploymentSpec) -> str:
@@ -38,3 +89,28 @@ def function_log(spec: DeploymentSpec) -> str:
 
 def access_log(spec: DeploymentSpec) -> str:
     return f"/aws/apigateway/{spec.name}"
+
+
+def topic(spec: DeploymentSpec) -> str:
+    return f"{spec.name}-alarms"
+
+
+def dashboard(spec: DeploymentSpec) -> str:
+    return spec.name
+
+
+def alarm(spec: DeploymentSpec, kind: str) -> str:
+    return f"{spec.name}-{kind}"
+
+
+def web_acl(spec: DeploymentSpec) -> str:
+    return spec.name
+
+
+def rollout(spec: DeploymentSpec) -> str:
+    """Of CodeDeploy's application and of the deployment group in it."""
+    return spec.name
+
+
+def budget(spec: DeploymentSpec) -> str:
+    return spec.name

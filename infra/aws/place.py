@@ -52,6 +52,7 @@ class Account:
 
     def __init__(self, spec: DeploymentSpec) -> None:
         self._region = spec.aws.region
+        self._domain = spec.aws.domain
 
     def exists(self) -> bool:
         return True
@@ -60,6 +61,8 @@ class Account:
         return {**os.environ, "AWS_REGION": self._region, "AWS_DEFAULT_REGION": self._region}
 
     def url(self, api: str) -> str:
+        if self._domain:
+            return f"https://{self._domain}/"
         suffix = "amazonaws.com.cn" if self._region.startswith("cn-") else "amazonaws.com"
         return f"https://{api}.execute-api.{self._region}.{suffix}/{names.STAGE}/"
 

@@ -22,15 +22,16 @@ PROTECTED = "it was deployed as production; --delete-data removes it"
 SHARED = "every CDK application of this account and region uses it"
 
 
-def destroy(client: Client, spec: DeploymentSpec, report: Report, *, delete_data: bool) -> Removal:
+def destroy(client: Client, spec: DeploymentSpec, report: Report, *, delete_data: bool, is_account: bool) -> Removal:
     """Raises DeploymentError where CloudFormation fails, botocore's errors where AWS refuses."""
-    before = present(client, spec)
-    _delete_stack(client, names.api_stack(spec), report)
-    data = names.data_stack(spec)
+    before = present(client, spec, is_account=is_account)
+    *others_first, data = names.stacks(spec)
+    for stack in others_first:
+        _delete_stack(client, stack, report)
     resources = deployed_template(client, data).get("Resources", {})
     retains = any(resource.get("DeletionPolicy") == "Retain" for resource in resources.values())
     if retains and not delete_data:
-        kept = [Kept(name, PROTECTED) for name in present(client, spec)]
+        kept = [Kept(name, PROTECTED) for name in present(client, spec, is_account=is_account)]
     else:
         if retains:
             _unprotect(client, spec)
@@ -46,7 +47,7 @@ def destroy(client: Client, spec: DeploymentSpec, report: Report, *, delete_data
             before.append(account)
     if stack_named(client, names.TOOLKIT):
         kept.append(Kept(f"stack {names.TOOLKIT}", SHARED))
-    after = present(client, spec)
+    after = present(client, spec, is_account=is_account)
     meant = {each.name for each in kept}
     return Removal(
         removed=[name for name in before if name not in after],

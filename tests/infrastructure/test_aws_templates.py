@@ -3,48 +3,25 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.aws import cdk, limits, templates
-from infra.spec import ROOT, load, parse
+from infra.aws import limits, templates
+from infra.aws.api import PROBLEM_HEADERS
+from infra.spec import ROOT, parse
 from infra.targets import Change
+from tests.infrastructure.aws_templates import SETTINGS, Templates, all_of, arn, function_role, normalised, only
+from wordup.app import SECURITY_HEADERS
 from wordup.errors import ConfigurationError
 
-Properties = dict[str, Any]
-Templates = Callable[[str], dict[str, templates.Template]]
-
-
-@pytest.fixture(scope="session")
-def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """The templates of a profile, with the sources in the package's place."""
-    folders: dict[str, Path] = {}
-
-    def of(profile: str) -> dict[str, templates.Template]:
-        if profile not in folders:
-            out = tmp_path_factory.mktemp(profile)
-            folders[profile] = cdk.synthesize(load(profile=profile), ROOT / "functions", folder=out)
-        return templates.read(folders[profile])
-
-    return of
+CERTIFICATE = SETTINGS["furnished"]["aws"]["certificate_arn"]
 
 
 @pytest.fixture(params=["dev", "production"])
 def profile(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-def all_of(found: dict[str, templates.Template], kind: str) -> list[templates.Template]:
-    resources = [resource for template in found.values() for resource in template["Resources"].values()]
-    return [resource for resource in resources if resource["Type"] == kind]
-
-
-def only(found: dict[str, templates.Template], kind: str) -> Properties:
-    [resource] = all_of(found, kind)
-    return resource["Properties"]
 
 
 def test_table_has_the_keys_and_expiry_that_the_store_writes(synthesized: Templates, profile: str):
@@ -69,21 +46,23 @@ def test_production_protects_its_data(synthesized: Templates):
 def test_dev_goes_without_a_trace(synthesized: Templates):
     found = synthesized("dev")
     assert not only(found, "AWS::DynamoDB::Table")["DeletionProtectionEnabled"]
-    policies = [r.get("DeletionPolicy") for template in found.values() for r in template["Resources"].values()]
-    assert "Retain" not in policies
+    kept = {
+        resource["Type"]
+        for template in found.values()
+        for resource in template["Resources"].values()
+        if resource.get("DeletionPolicy") == "Retain"
+    }
+    assert kept == {"AWS::Lambda::Version"}  # it goes with its function
 
 
 def test_function_may_do_what_a_turn_needs_and_nothing_else(synthesized: Templates, profile: str):
-    [role] = [
-        role["Properties"]
-        for role in all_of(synthesized(profile), "AWS::IAM::Role")
-        if "lambda.amazonaws.com" in str(role["Properties"]["AssumeRolePolicyDocument"])
-    ]
+    role = function_role(synthesized(profile))
     assert "ManagedPolicyArns" not in role
     [policy] = role["Policies"]
     allowed = {arn(s["Resource"]): s["Action"] for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"}
     here = "us-east-1:<AWS::AccountId>"
-    assert allowed == {
+    traces = {"*": ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]} if profile == "production" else {}
+    assert allowed == traces | {
         f"arn:<AWS::Partition>:dynamodb:{here}:table/wordup": [
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
@@ -99,37 +78,63 @@ def test_function_may_do_what_a_turn_needs_and_nothing_else(synthesized: Templat
     }
 
 
-def arn(joined: Any) -> str:
-    """An ARN as text, CloudFormation's references in angle brackets."""
-    return "".join(part if isinstance(part, str) else f"<{part['Ref']}>" for part in joined["Fn::Join"][1])
-
-
 def test_only_this_api_may_invoke_the_function(synthesized: Templates, profile: str):
     permissions = all_of(synthesized(profile), "AWS::Lambda::Permission")
-    assert len(permissions) == 2
+    assert len(permissions) == 3
     for permission in permissions:
+        assert permission["Properties"]["FunctionName"] == {"Ref": "Live848578DF"}
         assert permission["Properties"]["Principal"] == "apigateway.amazonaws.com"
         assert "SourceArn" in permission["Properties"]
 
 
-def test_function_outlasts_the_streamed_answer(synthesized: Templates, profile: str):
+def test_function_outlasts_the_streamed_answer_and_that_the_buffered_one(synthesized: Templates, profile: str):
     function = only(synthesized(profile), "AWS::Lambda::Function")
-    bot = load().bot
-    assert function["Timeout"] > bot.stream_timeout_seconds > bot.provider_timeout_seconds
+    variables = function["Environment"]["Variables"]
+    streamed = float(variables["WORDUP_STREAM_TIMEOUT_SECONDS"])
+    buffered = float(variables["WORDUP_PROVIDER_TIMEOUT_SECONDS"])
+    assert function["Timeout"] > streamed > buffered
+    assert buffered < limits.INTEGRATION_SECONDS
     assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
     assert function["LoggingConfig"] == {"LogGroup": "/aws/lambda/wordup"}
+
+
+def test_api_calls_the_version_that_the_alias_names(synthesized: Templates, profile: str):
+    found = synthesized(profile)
+    alias = only(found, "AWS::Lambda::Alias")
+    [version] = [name for name, each in found["wordup-api"]["Resources"].items() if each["Type"].endswith("::Version")]
+    assert alias["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
+    for method in all_of(found, "AWS::ApiGateway::Method"):
+        assert {"Ref": "Live848578DF"} in method["Properties"]["Integration"]["Uri"]["Fn::Join"][1]
 
 
 def test_api_is_regional_throttled_and_sends_every_path_on(synthesized: Templates, profile: str):
     found = synthesized(profile)
     assert only(found, "AWS::ApiGateway::RestApi")["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
     methods = [method["Properties"] for method in all_of(found, "AWS::ApiGateway::Method")]
-    assert [method["HttpMethod"] for method in methods] == ["ANY", "ANY"]
+    assert sorted(method["HttpMethod"] for method in methods) == ["ANY", "ANY", "POST"]
     assert {method["Integration"]["TimeoutInMillis"] for method in methods} == {limits.INTEGRATION_SECONDS * 1000}
-    assert only(found, "AWS::ApiGateway::Resource")["PathPart"] == "{proxy+}"
+    paths = {each["Properties"]["PathPart"] for each in all_of(found, "AWS::ApiGateway::Resource")}
+    assert paths == {"{proxy+}", "chat"}
     [settings] = only(found, "AWS::ApiGateway::Stage")["MethodSettings"]
     assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (50, 100)
     assert not settings["DataTraceEnabled"]
+
+
+def test_api_takes_tls_1_2_at_least(synthesized: Templates, profile: str):
+    api = only(synthesized(profile), "AWS::ApiGateway::RestApi")
+    assert api["SecurityPolicy"] == "SecurityPolicy_TLS13_1_2_PQ_2025_09"
+    assert api["EndpointAccessMode"] == "STRICT"
+
+
+def test_question_that_is_no_json_object_stops_at_the_api(synthesized: Templates, profile: str):
+    found = synthesized(profile)
+    [method] = [
+        m["Properties"] for m in all_of(found, "AWS::ApiGateway::Method") if "RequestValidatorId" in m["Properties"]
+    ]
+    assert method["HttpMethod"] == "POST"
+    assert only(found, "AWS::ApiGateway::RequestValidator")["ValidateRequestBody"]
+    model = only(found, "AWS::ApiGateway::Model")
+    assert (method["RequestModels"].keys(), model["Schema"]["type"]) == ({"application/json"}, "object")
 
 
 def test_access_log_holds_no_token_and_no_person(synthesized: Templates, profile: str):
@@ -148,6 +153,11 @@ def test_api_answers_problems_in_the_bots_own_words(synthesized: Templates, prof
     assert all(body["request_id"] == "$context.requestId" for body in bodies.values())
     types = {each["ResponseParameters"]["gatewayresponse.header.Content-Type"] for each in responses}
     assert types == {"'application/problem+json'"}
+    shared = {name: value for name, value in PROBLEM_HEADERS.items() if name != "Content-Type"}
+    assert {name.lower(): value for name, value in shared.items()}.items() <= SECURITY_HEADERS.items()
+    for each in responses:
+        for name, value in shared.items():
+            assert each["ResponseParameters"][f"gatewayresponse.header.{name}"] == f"'{value}'"
 
 
 def test_logs_are_kept_as_long_as_configured(synthesized: Templates, profile: str):
@@ -171,13 +181,16 @@ def test_everything_of_a_deployment_carries_its_name(synthesized: Templates, pro
             assert {"Key": "wordup:deployment", "Value": "wordup"} in resource["Properties"]["Tags"]
 
 
-def test_stacks_follow_what_they_need(synthesized: Templates, profile: str):
-    assert list(synthesized(profile)) == ["wordup-account", "wordup-data", "wordup-api"]
+def test_stacks_follow_what_they_need(synthesized: Templates):
+    assert list(synthesized("dev")) == ["wordup-account", "wordup-data", "wordup-api"]
+    stacks = ["wordup-account", "wordup-data", "wordup-operations", "wordup-guard", "wordup-api", "wordup-edge"]
+    assert list(synthesized("production")) == stacks
 
 
-def test_templates_are_clean_to_cfn_lint(synthesized: Templates, profile: str, tmp_path: Path):
-    for name, template in synthesized(profile).items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(template))
+def test_templates_are_clean_to_cfn_lint(synthesized: Templates, tmp_path: Path):
+    for settings in ("dev", "furnished"):
+        for name, template in synthesized(settings).items():
+            (tmp_path / f"{settings}-{name}.json").write_text(json.dumps(template))
     # W3005: the CDK writes a dependency out that a reference implies.
     command = [Path(sys.executable).with_name("cfn-lint"), "--ignore-checks", "W3005", "--", *tmp_path.glob("*.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -203,10 +216,36 @@ def test_changes_are_told_by_resource():
     assert templates.changes("s", after, after) == []
 
 
-def test_model_that_outlasts_the_gateway_is_refused():
+@pytest.mark.parametrize(
+    ("document", "setting"),
+    [
+        ({"bot": {"provider_timeout_seconds": 29}}, "bot.provider_timeout_seconds"),
+        ({"bot": {"stream_timeout_seconds": 20}}, "bot.stream_timeout_seconds"),
+        ({"bot": {"provider": "openai", "model": "openai:gpt-3.5-turbo"}}, "bot.model"),
+        ({"bot": {"provider": "openai", "model": "openai:unheard-of"}}, "bot.model"),
+        ({"bot": {"allowed_origins": "https://site.example/"}}, "bot.allowed_origins"),
+        ({"bot": {"allowed_origins": "*"}}, "bot.allowed_origins"),
+        ({"aws": {"domain": "bot.example.com"}}, "aws.domain"),
+        (
+            {"aws": {"domain": "a.example", "certificate_arn": CERTIFICATE, "region": "eu-west-1"}},
+            "aws.certificate_arn",
+        ),
+        ({"aws": {"hosted_zone_id": "Z0123"}}, "aws.hosted_zone_id"),
+        ({"aws": {"subnet_ids": ["subnet-0123456789abcdef0"]}}, "aws.subnet_ids"),
+    ],
+)
+def test_settings_that_do_not_hang_together_are_refused(document: dict[str, Any], setting: str):
     limits.check(parse({}))
-    with pytest.raises(ConfigurationError, match=r"bot\.provider_timeout_seconds"):
-        limits.check(parse({"bot": {"provider_timeout_seconds": 29}}))
+    with pytest.raises(ConfigurationError) as caught:
+        limits.check(parse(document))
+    assert caught.value.setting == setting
+    assert caught.value.mend
+
+
+def test_production_in_an_account_wants_somebody_who_hears_its_alarms():
+    limits.check_for_account(parse(SETTINGS["production"]))
+    with pytest.raises(ConfigurationError, match=r"aws\.alarm_email"):
+        limits.check_for_account(parse({"profile": "production"}))
 
 
 def test_bare_cdk_runs_the_same_program(synthesized: Templates, tmp_path: Path):
@@ -220,4 +259,5 @@ def test_bare_cdk_runs_the_same_program(synthesized: Templates, tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert templates.read(tmp_path) == synthesized("dev")
+    bare, ours = templates.read(tmp_path), synthesized("dev")
+    assert {name: normalised(it) for name, it in bare.items()} == {name: normalised(it) for name, it in ours.items()}

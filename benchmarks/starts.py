@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import results
 from infra import package, spec
-from wordup.auth import issue_key
+from wordup.auth import Credentials, issue_key
 from wordup.bootstrap import build
 from wordup.config import Settings
 
@@ -55,7 +55,8 @@ def sign_in(variables: Mapping[str, str]) -> str:
 
     async def open_session() -> str:
         bot = build(Settings.from_env(variables))
-        session = await bot.auth.open_session(await issue_key(bot.store, "benchmark", "benchmark"), None)
+        key = await issue_key(bot.store, "benchmark", "benchmark")
+        session = await bot.auth.open_session(Credentials(access_key=key))
         await bot.close()
         return session.token
 

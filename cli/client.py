@@ -1,4 +1,5 @@
-"""Talks to a deployed bot as its own page does: a session for an access key, answers as server-sent events.
+"""Talks to a deployed bot as its own page does: a session for an access key, answers as server-sent events. Where
+sessions are an issuer's, the access key itself is sent.
 
 WordUpError
  |- Unreachable      nobody answers there, or the connection was lost more often than we retry
@@ -127,7 +128,7 @@ class _Session(httpx2.Auth):
 
     def __init__(self, url: httpx2.URL, key: str | None) -> None:
         self._url = url
-        self._headers = {"x-api-key": key} if key else {}
+        self._key = key
         self._token: str | None = None
 
     @property
@@ -137,11 +138,15 @@ class _Session(httpx2.Auth):
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         for _ in range(2):
             if self._token is None:
-                opened = yield httpx2.Request("POST", self._url, json={}, headers=self._headers)
+                headers = {"x-api-key": self._key} if self._key else {}
+                opened = yield httpx2.Request("POST", self._url, json={}, headers=headers)
                 await opened.aread()
-                if opened.is_error:
+                if self._key and opened.status_code == HTTPStatus.NOT_FOUND:
+                    self._token = self._key
+                elif opened.is_error:
                     raise _refusal(opened)
-                self._token = opened.json()["token"]
+                else:
+                    self._token = opened.json()["token"]
             request.headers["authorization"] = f"Bearer {self._token}"
             response = yield request
             if response.status_code != HTTPStatus.UNAUTHORIZED:

@@ -47,7 +47,7 @@ AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
-    """What `deploy --json` prints. In `oidc` mode there are no access keys, so nobody here who could ask."""
+    """What `deploy --json` prints. In `oidc` mode no access key is made, so there is nobody here who could ask."""
 
     url: str
     access_key_ref: str | None

@@ -52,7 +52,8 @@ def route_table() -> list[Route]:
 def codes() -> str:
     """One row a code: several errors may share one, as the reasons of a `provider_error` do."""
     found: dict[str, tuple[str, ...]] = {}
-    for kind in _tree(errors.RequestError, errors.ProviderError, errors.StoreUnavailable, errors.SecretUnavailable):
+    unavailable = (errors.StoreUnavailable, errors.SecretUnavailable, errors.IssuerUnavailable)
+    for kind in _tree(errors.RequestError, errors.ProviderError, *unavailable):
         found.setdefault(kind.code, (f"`{kind.code}`", str(problems.status(kind)), kind.sentence, kind.mend))
     found[errors.WordUpError.code] = ("`internal_error`", "500", errors.WordUpError.sentence, errors.WordUpError.mend)
     answered = [row for row in found.values() if row[0] != "`bad_request`"]

@@ -49,6 +49,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         access_log=False,  # the application writes its own, without ids and secrets
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # it would believe whoever is on this machine: WORDUP_TRUSTED_PROXIES is ours
         timeout_graceful_shutdown=round(settings.stream_timeout_seconds) + DRAIN_MARGIN_SECONDS,
     )
     listener.listen(config.backlog)
@@ -61,7 +62,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 async def _first_key(store: Store, settings: Settings) -> str:
     """How to sign in, once the owner has a key. Nothing is made where one was ever made: revoking stays revoked."""
     if settings.auth != "key":
-        return "No access key is needed." if settings.auth == "open" else "Sign in with your issuer's token."
+        return (
+            "No access key is needed."
+            if settings.auth == "open"
+            else f"Sign in with a token of {settings.oidc_issuer}, or with an access key."
+        )
     if settings.access_key:
         return "Sign in with the access key in WORDUP_ACCESS_KEY."
     if await list_keys(store):

@@ -288,6 +288,9 @@ def environment(spec: DeploymentSpec, cloud: Cloud) -> dict[str, str]:
     Azure's `store_endpoint` and references hold names that exist only once created: its program adds those three.
     """
     values: dict[str, Any] = {f: getattr(spec.bot, f) for f in OPERATOR}
+    if cloud != "aws" or spec.bot.trusted_proxies:
+        # Each platform's own front end appends to X-Forwarded-For, too; API Gateway also tells the address by itself.
+        values["trusted_proxies"] += 1
     match cloud:
         case "aws":
             values |= {"store": "dynamodb", "table": spec.name} | _references(f"aws:{spec.name}")

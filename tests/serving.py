@@ -26,7 +26,9 @@ def settings(folder: Path, **fields: Any) -> Settings:
 @contextlib.contextmanager
 def served(configured: Settings, *, clock: Callable[[], float] = time.time) -> Iterator[str]:
     """The base URL of a bot with these settings; stopped, its running turns recorded, at the end."""
-    config = uvicorn.Config(create_app(build(configured, clock=clock)), port=0, log_level="warning")
+    config = uvicorn.Config(
+        create_app(build(configured, clock=clock)), port=0, log_level="warning", proxy_headers=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

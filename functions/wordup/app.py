@@ -56,7 +56,7 @@ def create_app(bot: Bot) -> Starlette:
         routes=[
             *(Route(route.path, route.handler, methods=[route.method]) for route in routes),
             Route("/openapi.json", specification),
-            *pages.routes(),
+            *pages.routes(bot.auth.sign_in_origins),
         ],
         middleware=_middleware(bot),
         exception_handlers={

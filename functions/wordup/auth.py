@@ -1,28 +1,45 @@
-"""Who is asking. A personal access key opens a session; a session token, signed by us, names the user.
+"""Who is asking. A personal access key names its user, or opens a session, whose token, signed by us, does; in `oidc`
+mode there are no sessions, but the tokens of an issuer.
 
 Access keys are stored hashed (`key:` partition) and referred to from their user's partition, so that a user's erasure
 finds them without a scan. Signing keys rotate: a token names its key (`kid`), any key of the ring verifies, the
 active one signs.
 """
 
+import asyncio
+import base64
+import binascii
+import hashlib
 import hmac
 import secrets
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import jwt
+import itsdangerous
 import msgspec
 
 from wordup import keys
 from wordup.config import Settings
 from wordup.errors import ExpiredToken, InvalidToken, MissingToken, NotFound, WrongAccessKey
 from wordup.keyring import KeyRing
+from wordup.limits import AddressLimit
 from wordup.stores.base import Delete, Put, Store, every
+
+if TYPE_CHECKING:  # only the `oidc` mode pays for what it imports
+    from wordup.oidc import Issuer
 
 ISSUER = "wordup"
 KEY_PREFIX = "wu_"
 OWNER = "owner"
-_ALGORITHM = "HS256"
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request came with: two headers, and the address that its home vouches for."""
+
+    authorization: str | None = None
+    access_key: str | None = None
+    address: str = ""
 
 
 class User(msgspec.Struct, frozen=True):
@@ -40,6 +57,14 @@ class Session(msgspec.Struct, frozen=True):
     expires_at: int
 
 
+class _Claims(msgspec.Struct, frozen=True):
+    """What a session token says. `key` is the partition of the access key that opened it."""
+
+    sub: str
+    key: str
+    exp: int
+
+
 class AccessKey(msgspec.Struct, frozen=True):
     user: str
     name: str
@@ -48,79 +73,110 @@ class AccessKey(msgspec.Struct, frozen=True):
 
 
 class Authenticator:
-    """Raises MissingToken, InvalidToken, ExpiredToken, WrongAccessKey."""
+    """Raises MissingToken, InvalidToken, ExpiredToken, WrongAccessKey, RateLimited, IssuerUnavailable. `issuer` is
+    that of the `oidc` mode."""
 
     def __init__(
-        self, store: Store, settings: Settings, ring: KeyRing, *, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        settings: Settings,
+        ring: KeyRing,
+        sign_ins: AddressLimit,
+        issuer: "Issuer | None" = None,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._settings = settings
         self._ring = ring
+        self._sign_ins = sign_ins
+        self._issuer = issuer
         self._clock = clock
 
-    async def user(self, authorization: str | None) -> User:
-        """The user of an `Authorization` header."""
+    async def user(self, sent: Credentials) -> User:
+        """By an access key, in a header of its own or as the bearer's token; by the issuer's token; by a session's."""
         if self._settings.auth == "open":
             return named("local")
-        claims = await self._claims(_bearer(authorization))
-        return named(claims["sub"])
+        if sent.access_key:
+            return await self._user_of_key(sent.access_key, sent.address)
+        token = _bearer(sent.authorization)
+        if token.startswith(KEY_PREFIX) or self._is_owners(keys.access_key(token)):
+            return await self._user_of_key(token, sent.address)
+        if self._issuer is not None:
+            subject = await self._issuer.subject(token)
+            return User(subject, keys.user(self._issuer.url, subject))
+        return named((await self._claims(token)).sub)
 
-    async def open_session(self, access_key: str | None, authorization: str | None) -> Session:
+    async def open_session(self, sent: Credentials) -> Session:
         """A new token for an access key, or for a token that is still valid and whose key was not revoked."""
         if self._settings.auth == "oidc":
-            raise NotFound("Sessions are the issuer's here.", mend="Send the issuer's own token.")
-        if access_key:
-            partition = keys.access_key(access_key)
-        elif self._settings.auth == "open":
+            raise NotFound("Sessions are the issuer's here.", mend="Send the issuer's own token, or an access key.")
+        if self._settings.auth == "open" and not sent.access_key:
             return await self._sign("local", "")
-        elif authorization:
-            partition = (await self._claims(_bearer(authorization)))["key"]
+        await self._sign_ins.count(sent.address)
+        if sent.access_key:
+            partition = keys.access_key(sent.access_key)
+        elif sent.authorization:
+            partition = (await self._claims(_bearer(sent.authorization))).key
         else:
             raise MissingToken("No access key was sent.", mend="Send it in the X-Api-Key header.")
-        return await self._sign(await self._holder(partition), partition)
+        if (holder := await self._holder(partition)) is None:
+            raise WrongAccessKey
+        return await self._sign(holder, partition)
 
     async def check(self) -> None:
-        """Raises SecretUnavailable where the signing key cannot be read."""
+        """Raises SecretUnavailable where the signing key cannot be read, IssuerUnavailable."""
         await self._ring.signing_key()
+        if self._issuer is not None:
+            await self._issuer.check()
 
-    async def _holder(self, partition: str) -> str:
-        """The user whose key this is."""
-        if self._settings.access_key:
-            owner = keys.access_key(self._settings.access_key)
-            if hmac.compare_digest(owner, partition):
-                return OWNER
-        row = await self._store.get(partition, keys.KEY)
-        if row is None or row.data["revoked"]:
+    async def sign_in_origins(self) -> list[str]:
+        """Where a page that signs its user in connects to, beside the bot."""
+        return [] if self._issuer is None else await self._issuer.origins()
+
+    async def _user_of_key(self, key: str, address: str) -> User:
+        """Who tries too many keys is not told of the right one either."""
+        holder, _ = await asyncio.gather(self._holder(keys.access_key(key)), self._sign_ins.check(address))
+        if holder is None:
+            await self._sign_ins.count(address)
             raise WrongAccessKey
-        return row.data["user"]
+        return named(holder)
+
+    async def _holder(self, partition: str) -> str | None:
+        """The user whose key this is."""
+        if self._is_owners(partition):
+            return OWNER
+        row = await self._store.get(partition, keys.KEY)
+        return None if row is None or row.data["revoked"] else row.data["user"]
+
+    def _is_owners(self, partition: str) -> bool:
+        key = self._settings.access_key
+        return bool(key) and hmac.compare_digest(keys.access_key(key), partition)
 
     async def _sign(self, subject: str, partition: str) -> Session:
         kid, key = await self._ring.signing_key()
-        now = int(self._clock())
-        expires = now + self._settings.session_minutes * 60
-        claims = {"iss": ISSUER, "sub": subject, "key": partition, "iat": now, "exp": expires}
-        token = jwt.encode(claims, key, _ALGORITHM, headers={"kid": kid})
-        return Session(token, subject, expires)
+        expires = int(self._clock()) + self._settings.session_minutes * 60
+        claims = msgspec.json.encode(_Claims(subject, partition, expires))
+        payload = base64.urlsafe_b64encode(claims).rstrip(b"=").decode()
+        return Session(_signer(key).sign(f"{kid}.{payload}").decode(), subject, expires)
 
-    async def _claims(self, token: str) -> dict[str, str]:
+    async def _claims(self, token: str) -> _Claims:
+        kid, _, _ = token.partition(".")
+        key = await self._ring.verifying_key(kid)
+        if key is None:
+            raise InvalidToken
         try:
-            kid = jwt.get_unverified_header(token).get("kid")
-            key = await self._ring.verifying_key(kid) if isinstance(kid, str) else None
-            if key is None:
-                raise InvalidToken
-            # The times are compared with our own clock below.
-            claims = jwt.decode(
-                token,
-                key,
-                [_ALGORITHM],
-                issuer=ISSUER,
-                options={"require": ["exp", "sub", "key"], "verify_exp": False, "verify_iat": False},
-            )
-        except jwt.PyJWTError as error:
+            payload = _signer(key).unsign(token).partition(b".")[2]
+            claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + b"=="), type=_Claims)
+        except (itsdangerous.BadSignature, binascii.Error, msgspec.DecodeError) as error:
             raise InvalidToken from error
-        if claims["exp"] <= self._clock():
+        if claims.exp <= self._clock():
             raise ExpiredToken
         return claims
+
+
+def _signer(key: bytes) -> itsdangerous.Signer:
+    return itsdangerous.Signer(key, salt=b"session", key_derivation="hmac", digest_method=hashlib.sha256)
 
 
 def named(subject: str) -> User:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,12 +20,15 @@ from wordup.chat import Chat
 from wordup.config import Settings
 from wordup.errors import ConfigurationError, ModelRetired, UnknownModel
 from wordup.keyring import KeyRing, SecretReader, ring_file
-from wordup.limits import DeploymentBudget, UserLimits
+from wordup.limits import AddressLimit, DeploymentBudget, UserLimits
 from wordup.models import Catalogue
 from wordup.providers.base import Provider
 from wordup.retrieval import Knowledge
 from wordup.secrets.base import Secrets
 from wordup.stores.base import Store
+
+if TYPE_CHECKING:
+    from wordup.oidc import Issuer
 
 STORES = {
     "sqlite": "wordup.stores.sqlite:SQLiteStore",
@@ -67,8 +70,6 @@ class Bot(msgspec.Struct, frozen=True, kw_only=True):
 
 def build(settings: Settings, *, store: Store | None = None, clock: Callable[[], float] = time.time) -> Bot:
     """Connects nothing. `store` takes the place of the one that the settings name. Raises ConfigurationError."""
-    if settings.auth == "oidc":
-        raise ConfigurationError("WORDUP_AUTH", "Tokens of other issuers are not taken yet.", mend="Use `key`.")
     if settings.auth == "open" and settings.store != "sqlite":
         raise ConfigurationError("WORDUP_AUTH", "`open` is for your own machine alone.", mend="Use `key`.")
     store = store or open_store(settings, clock=clock)
@@ -85,6 +86,8 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
 
     limits = UserLimits(store, settings, clock=clock)
     budget = DeploymentBudget(store, settings, clock=clock)
+    ring = KeyRing(secrets, _signing_reference(settings))
+    sign_ins = AddressLimit(store, settings, ring, clock=clock)
     admission = Admission(store, catalogue, limits, settings, clock=clock)
     chat = Chat(store, provider, catalogue, knowledge, admission, limits, budget, settings, clock=clock)
 
@@ -97,7 +100,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
     return Bot(
         settings=settings,
         store=store,
-        auth=Authenticator(store, settings, KeyRing(secrets, _signing_reference(settings)), clock=clock),
+        auth=Authenticator(store, settings, ring, sign_ins, _issuer(settings, clock), clock=clock),
         chat=chat,
         catalogue=catalogue,
         knowledge=knowledge,
@@ -138,6 +141,14 @@ def _provider(name: str, settings: Settings, secrets: SecretReader) -> Provider:
         return settings.openai_api_key or "none"  # a local server asks for no key, its client does
 
     return kind(key, settings.openai_base_url)
+
+
+def _issuer(settings: Settings, clock: Callable[[], float]) -> "Issuer | None":
+    if settings.auth != "oidc":
+        return None
+    from wordup.oidc import Issuer  # brings cryptography: a quarter of the cold start of those who sign in by keys
+
+    return Issuer(settings.oidc_issuer, settings.oidc_audience, clock=clock)
 
 
 def _signing_reference(settings: Settings) -> str:

@@ -7,6 +7,7 @@ infrastructure program passes every field on. A variable that begins with WORDUP
 import os
 from collections.abc import Mapping
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -65,8 +66,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "key"
     access_key: Annotated[str, Meta(description="The owner's access key, at home only.")] = ""
     session_minutes: Annotated[int, Meta(description="How long a session token lives, in minutes.", ge=1, le=1440)] = 60
-    oidc_issuer: Annotated[str, Meta(description="The issuer whose tokens are taken in `oidc` mode.")] = ""
+    oidc_issuer: Annotated[
+        str, Meta(description="The issuer whose tokens are taken in `oidc` mode: its address, as its tokens write it.")
+    ] = ""
     oidc_audience: Annotated[str, Meta(description="The audience that those tokens must name.")] = ""
+    oidc_client_id: Annotated[
+        str, Meta(description="The public client that the chat page signs in as, by PKCE; empty: it cannot.")
+    ] = ""
+    oidc_scopes: Annotated[str, Meta(description="What the chat page asks the issuer for, separated by spaces.")] = (
+        "openid"
+    )
+    sign_ins_per_minute: Annotated[
+        Count,
+        Meta(description="Sessions opened and wrong access keys tried, a minute and network address.", le=100_000),
+    ] = 30
+    trusted_proxies: Annotated[
+        int,
+        Meta(
+            description="Proxies of yours in front of the bot that append to X-Forwarded-For, from which the caller's"
+            " address is then taken; nobody may reach the bot around them.",
+            ge=0,
+            le=10,
+        ),
+    ] = 0
     allowed_origins: Annotated[
         str, Meta(description="Origins of other sites that may call from a browser, separated by commas; empty: none.")
     ] = ""
@@ -122,6 +144,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("WORDUP_LEASE_SECONDS", "The lease is not longer than the provider's time-outs.")
         if self.auth == "oidc" and not (self.oidc_issuer and self.oidc_audience):
             raise ConfigurationError("WORDUP_OIDC_ISSUER", "The oidc mode needs an issuer and an audience.")
+        if self.oidc_issuer and not is_protected(self.oidc_issuer):
+            raise ConfigurationError("WORDUP_OIDC_ISSUER", "The issuer's address does not begin with https://.")
         if not self.provider:
             return msgspec.structs.replace(self, provider="openai" if self.openai_api_key else "offline")
         return self
@@ -133,6 +157,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def deployment_daily_micros(self) -> MicroUSD:
         return round(self.deployment_daily_usd * 1_000_000)
+
+
+def is_protected(url: str) -> bool:
+    """Whether nobody on the way can change what is read there: it has TLS, or is on this machine."""
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        return False
+    local = split.hostname in ("127.0.0.1", "localhost", "::1")
+    return bool(split.hostname) and (split.scheme == "https" or (split.scheme == "http" and local))
 
 
 def variable(field: str) -> str:

@@ -8,7 +8,7 @@ WordUpError                     code, sentence, mend
  |   |- TooLarge                app: the body is over its limit -> send less
  |   |- UnsupportedMediaType    app: the body is not application/json -> set Content-Type
  |   |- MissingToken            auth: no credentials at all -> open a session
- |   |- InvalidToken            auth: the token was not signed by us -> open a session
+ |   |- InvalidToken            auth: the token was signed by nobody we trust -> open a session
  |   |- ExpiredToken            auth: the token's time is over -> open a session
  |   |- WrongAccessKey          auth: the access key is unknown or revoked -> ask the operator for one
  |   |- NotFound                use cases: no such thing, or it belongs to someone else
@@ -34,6 +34,7 @@ WordUpError                     code, sentence, mend
  |   |- ConditionFailed         a conditional write lost (`sk` names the row): the use case reads again
  |   |- CeilingReached          a counter would pass its ceiling (`sk`, `field`): limits turns it into a 429
  |   `- RowTooLarge             one row is over the database's limit: the use case bounds its input
+ |- IssuerUnavailable           oidc: the issuer's keys cannot be read -> repeat later
  |- SecretUnavailable           secrets: a referenced secret cannot be read: the operator's to mend
  `- ConfigurationError          config, bootstrap, infra: a setting is wrong (`setting` names it); raised at start
 """
@@ -265,6 +266,16 @@ class CeilingReached(StoreError):
 
 class RowTooLarge(StoreError):
     sentence = "The row is larger than the database takes."
+
+
+class IssuerUnavailable(WordUpError):
+    code = "issuer_unavailable"
+    sentence = "The issuer of the tokens cannot be reached."
+    mend = "Wait as long as Retry-After says; if it stays, the operator checks WORDUP_OIDC_ISSUER."
+
+    def __init__(self, sentence: str | None = None, *, retry_after: int = 10, mend: str | None = None) -> None:
+        super().__init__(sentence, mend=mend)
+        self.retry_after = max(1, retry_after)
 
 
 class SecretUnavailable(WordUpError):

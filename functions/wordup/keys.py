@@ -31,6 +31,11 @@ def access_key(key: str) -> str:
     return "key:" + digest(key)
 
 
+def address(keyed_hash: bytes) -> str:
+    """The partition of a network address. The hash has a key, because all addresses can be tried."""
+    return "ip:" + base64.urlsafe_b64encode(keyed_hash).rstrip(b"=").decode()
+
+
 def budget(shard: int) -> str:
     """A partition of the deployment's budget."""
     return f"budget:{shard}"

@@ -9,6 +9,7 @@ block locally; what a block spent stands in its own row at the end of every turn
 """
 
 import asyncio
+import hmac
 import secrets
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from wordup import keys
 from wordup.config import MicroUSD, Settings
 from wordup.errors import BudgetExceeded, CeilingReached, ConditionFailed, RateLimited
 from wordup.ids import ulid
+from wordup.keyring import KeyRing
 from wordup.stores.base import Add, Delete, Operation, Put, Row, Store, every
 
 # A block holds this many turns like the one that asked for it, if the budget has as much left.
@@ -97,6 +99,47 @@ class UserLimits:
     async def sweep(self, pk: str) -> bool:
         """Gives back the reservations of turns whose lease is over; True where there was one."""
         return await sweep(self._store, pk, self._clock())
+
+
+class AddressLimit:
+    """Sessions opened and wrong access keys tried, a minute and network address, on every instance together. The store
+    knows an address by a hash only, whose key is the one that signs sessions."""
+
+    def __init__(
+        self, store: Store, settings: Settings, ring: KeyRing, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._ceiling = settings.sign_ins_per_minute
+        self._ring = ring
+        self._clock = clock
+
+    async def count(self, address: str) -> None:
+        """Raises RateLimited where there were too many before this one."""
+        now = self._clock()
+        counter = Add(
+            sk=keys.minute_counter(now),
+            counts={"sign_ins": 1},
+            ceilings={"sign_ins": self._ceiling},
+            expires_at=int(now) + 120,
+        )
+        try:
+            await self._store.add(await self._partition(address), counter)
+        except CeilingReached:
+            raise self._refusal(now) from None
+
+    async def check(self, address: str) -> None:
+        """Raises RateLimited where another one would be too many."""
+        now = self._clock()
+        row = await self._store.get(await self._partition(address), keys.minute_counter(now))
+        if row is not None and row.counts.get("sign_ins", 0) >= self._ceiling:
+            raise self._refusal(now)
+
+    async def _partition(self, address: str) -> str:
+        _, key = await self._ring.signing_key()
+        return keys.address(hmac.digest(key, b"address " + address.encode(), "sha256"))
+
+    def _refusal(self, now: float) -> RateLimited:
+        return RateLimited("Too many attempts to sign in from this network.", retry_after=60 - int(now) % 60)
 
 
 class Share(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ def document(routes: list[Route], version: str) -> dict[str, Any]:
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "session": {"type": "http", "scheme": "bearer"},
+                "token": {"type": "http", "scheme": "bearer"},
                 "access_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             },
         },
@@ -40,7 +40,8 @@ def codes(route: Route) -> list[str]:
     """Every error code that a route may answer with."""
     found = ["internal_error", "store_unavailable", *route.errors]
     if route.signed_in:
-        found += ["missing_token", "invalid_token", "expired_token", "secret_unavailable"]
+        found += ["missing_token", "invalid_token", "expired_token", "wrong_access_key", "rate_limited"]
+        found += ["secret_unavailable", "issuer_unavailable"]
     if route.path == "/v1/sessions":
         found.append("secret_unavailable")
     if route.takes is not None:
@@ -55,9 +56,9 @@ def _operation(route: Route, references: dict[type, Any], by_code: dict[str, Any
         "responses": {str(route.status): _success(route, references), **_refusals(route, references, by_code)},
     }
     if route.signed_in:
-        operation["security"] = [{"session": []}]
+        operation["security"] = [{"token": []}, {"access_key": []}]
     elif route.path == "/v1/sessions":
-        operation["security"] = [{"access_key": []}, {"session": []}]
+        operation["security"] = [{"access_key": []}, {"token": []}]
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", route.path)

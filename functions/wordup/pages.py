@@ -2,6 +2,7 @@
 
 import hashlib
 import mimetypes
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ WEB = Path(__file__).parent.parent / "web"
 INDEX = "index.html"
 # No inline script, nothing from elsewhere: what a model writes into the page cannot run or call home.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src {connect};"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -25,25 +26,31 @@ class _File(msgspec.Struct, frozen=True):
     etag: str
 
 
-def routes(folder: Path = WEB) -> list[Route]:
-    """One route a file; an `index.html` answers for its folder, other `.html` files also without their ending."""
+Origins = Callable[[], Awaitable[list[str]]]
+
+
+def routes(origins: Origins, folder: Path = WEB) -> list[Route]:
+    """One route a file; an `index.html` answers for its folder, other `.html` files also without their ending.
+    `origins` tells whom a page may call beside the bot."""
     found: list[Route] = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         address = "/" + path.relative_to(folder).as_posix().removesuffix(INDEX).removesuffix(".html")
-        found.append(Route(address, _Serve(path)))
+        found.append(Route(address, _Serve(path, origins)))
     return found
 
 
 class _Serve:
     """Reads its file once, at the first request: a cold start pays for what it serves."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, origins: Origins) -> None:
         self._path = path
+        self._origins = origins
         self._file: _File | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = self._file = self._file or _read(self._path)
-        headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": POLICY}
+        policy = POLICY.format(connect=" ".join(["'self'", *await self._origins()]))
+        headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": policy}
         if Request(scope).headers.get("if-none-match") == file.etag:
             response = Response(status_code=304, headers=headers)
         else:

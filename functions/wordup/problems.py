@@ -30,6 +30,7 @@ STATUS: dict[type[errors.WordUpError], int] = {
     errors.EndpointBusy: 503,
     errors.EndpointTimeout: 504,
     errors.StoreError: 503,
+    errors.IssuerUnavailable: 503,
     errors.SecretUnavailable: 503,
 }
 MEDIA_TYPE = "application/problem+json"

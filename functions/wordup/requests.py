@@ -1,5 +1,6 @@
-"""Reading requests: a bounded body, its JSON, its types. Whatever is wrong becomes a RequestError."""
+"""Reading requests: a bounded body, its JSON, its types; who sent them. Whatever is wrong becomes a RequestError."""
 
+import ipaddress
 import re
 
 import msgspec
@@ -23,6 +24,25 @@ async def body[T](request: Request, wanted: type[T], limit: int) -> T:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJSON from error
+
+
+def client_address(request: Request, proxies: int) -> str:
+    """The caller's address, as the last of `proxies` trusted ones wrote it, or as the socket says where there are none.
+    Of IPv6 the first 64 bits: whoever has one of those addresses has them all. "" for a caller without an address."""
+    written = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+    peer = request.client.host if request.client else ""
+    text = written[-proxies].strip() if 0 < proxies <= len(written) else peer
+    # Azure writes the port too.
+    bare = text.partition(":")[0] if text.count(":") == 1 else text.partition("]")[0].removeprefix("[")
+    try:
+        address = ipaddress.ip_address(bare.partition("%")[0])
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((address, 64), strict=False))
+        address = address.ipv4_mapped
+    return str(address)
 
 
 async def _read(request: Request, limit: int) -> bytes:

@@ -14,14 +14,14 @@ from starlette.responses import Response, StreamingResponse
 
 from wordup import keys, markdown, problems, schemas, sse
 from wordup.admission import TurnRequest
-from wordup.auth import User
+from wordup.auth import Credentials, User
 from wordup.bootstrap import Bot
 from wordup.chat import Event, Started
 from wordup.conversations import Conversations
 from wordup.erasure import Erasure
 from wordup.errors import InvalidField, NotFound
 from wordup.feedback import FeedbackBook
-from wordup.requests import body
+from wordup.requests import body, client_address
 from wordup.turns import Turn
 from wordup.usage import UsageBook
 
@@ -62,8 +62,7 @@ class Routes:
 
     async def open_session(self, request: Request) -> Response:
         await self._body(request, schemas.SessionIn)
-        headers = request.headers
-        session = await self._bot.auth.open_session(headers.get("x-api-key"), headers.get("authorization"))
+        session = await self._bot.auth.open_session(self._credentials(request))
         expires = keys.rfc3339(session.expires_at)
         out = schemas.SessionOut(token=session.token, user_id=session.user_id, expires_at=expires)
         return JSON(out, 201, {"cache-control": "no-store"})
@@ -161,6 +160,9 @@ class Routes:
         default = catalogue.resolve(settings.model, settings.provider)
         return JSON(schemas.models(catalogue, settings.provider, default))
 
+    async def sign_in(self, _: Request) -> Response:
+        return JSON(schemas.sign_in(self._bot.settings))
+
     async def health(self, _: Request) -> Response:
         return JSON(schemas.Health(status="ok"))
 
@@ -171,7 +173,14 @@ class Routes:
         return JSON(schemas.Health(status="ok"))
 
     async def _user(self, request: Request) -> User:
-        return await self._bot.auth.user(request.headers.get("authorization"))
+        return await self._bot.auth.user(self._credentials(request))
+
+    def _credentials(self, request: Request) -> Credentials:
+        return Credentials(
+            authorization=request.headers.get("authorization"),
+            access_key=request.headers.get("x-api-key"),
+            address=client_address(request, self._bot.settings.trusted_proxies),
+        )
 
     async def _body[T](self, request: Request, wanted: type[T]) -> T:
         return await body(request, wanted, self._bot.settings.body_bytes)
@@ -191,7 +200,15 @@ def table(bot: Bot) -> list[Route]:
             takes=schemas.SessionIn,
             gives=schemas.SessionOut,
             signed_in=False,
-            errors=("missing_token", "invalid_token", "expired_token", "wrong_access_key", "not_found"),
+            errors=("missing_token", "invalid_token", "expired_token", "wrong_access_key", "not_found", "rate_limited"),
+        ),
+        Route(
+            method="GET",
+            path="/v1/auth",
+            handler=r.sign_in,
+            summary="How to sign in here: with an access key, with an issuer's token, or not at all.",
+            gives=schemas.SignInOut,
+            signed_in=False,
         ),
         Route(
             method="POST",

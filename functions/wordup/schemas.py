@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from wordup import keys
-from wordup.config import MicroUSD
+from wordup.config import MicroUSD, Settings
 from wordup.conversations import ConversationPage, TurnPage
 from wordup.models import Catalogue, Model
 from wordup.providers.base import FinishReason
@@ -42,6 +42,17 @@ class SessionOut(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     user_id: str
     expires_at: Time
+
+
+class SignInOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """In `oidc` mode: whose tokens are taken, for which audience, and the public client that a page signs in as, by
+    PKCE. Where the audience is that client, the token to send is the ID token, else the access token."""
+
+    mode: Literal["key", "oidc", "open"]
+    issuer: str | None = None
+    audience: str | None = None
+    client_id: str | None = None
+    scopes: list[str] = []
 
 
 class TurnUsageOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +181,18 @@ def usd(micros: MicroUSD) -> str:
     """Micro-dollars as a decimal number of dollars, exactly."""
     whole, rest = divmod(micros, 1_000_000)
     return f"{whole}.{rest:06}".rstrip("0").rstrip(".")
+
+
+def sign_in(settings: Settings) -> SignInOut:
+    if settings.auth != "oidc":
+        return SignInOut(mode=settings.auth)
+    return SignInOut(
+        mode=settings.auth,
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        client_id=settings.oidc_client_id or None,
+        scopes=settings.oidc_scopes.split(),
+    )
 
 
 def answer(turn: Turn) -> AnswerOut:

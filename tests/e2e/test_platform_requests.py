@@ -43,7 +43,7 @@ OF_THE_CONNECTION = {"connection", "content-length", "date", "server", "transfer
 CHANGING = {
     r"[0-7][0-9A-HJKMNP-TV-Z]{25}": "<ulid>",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z": "<time>",
-    r"eyJ[\w-]+\.[\w-]+\.[\w-]+": "<token>",
+    r"[0-9a-f]{8}\.eyJ[\w-]+\.[\w-]+": "<token>",
 }
 
 Answer = tuple[int, dict[str, str], str]  # status, headers, body

@@ -10,7 +10,7 @@ from tests.serving import Caller, served, settings
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A bot at home with the offline provider and roomy limits."""
     folder = tmp_path_factory.mktemp("home")
-    with served(settings(folder, rate_limit_per_minute=10_000)) as address:
+    with served(settings(folder, rate_limit_per_minute=10_000, sign_ins_per_minute=10_000)) as address:
         yield address
 
 

@@ -26,13 +26,14 @@ class ParchmentStore(SQLiteStore):
 """
 SIGN_IN = """
 import asyncio
-from wordup.auth import issue_key
+from wordup.auth import Credentials, issue_key
 from wordup.bootstrap import build
 from wordup.config import Settings
 
 async def sign_in():
     bot = build(Settings.from_env())
-    session = await bot.auth.open_session(await issue_key(bot.store, "ann", "laptop"), None)
+    key = await issue_key(bot.store, "ann", "laptop")
+    session = await bot.auth.open_session(Credentials(access_key=key))
     print(type(bot.store).__name__, session.user_id)
     await bot.close()
 

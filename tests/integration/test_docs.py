@@ -17,7 +17,7 @@ from tests.home import wordup
 from tests.provider_server import ProviderServer, Reply
 from tests.serving import settings
 from wordup.admission import TurnRequest
-from wordup.auth import issue_key, named
+from wordup.auth import Credentials, issue_key, named
 from wordup.bootstrap import Bot, build
 from wordup.erasure import Erasure
 from wordup.stores.base import Row
@@ -130,7 +130,8 @@ async def rows_of_a_life(folder: Path) -> list[Row]:
     user = named("anna")
     with ProviderServer(Reply(delay=0.05)) as provider:
         bot = build(settings(folder, openai_api_key="sk-test", openai_base_url=provider.url))
-        await issue_key(bot.store, user.id, "laptop")
+        key = await issue_key(bot.store, user.id, "laptop")
+        await bot.auth.open_session(Credentials(access_key=key, address="203.0.113.1"))
         seen: list[Row] = []
         async for _ in bot.chat.turn(user, TurnRequest(message="What is AWS Lambda?"), key="once"):
             seen += await every_row(bot)

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import httpx2
-import jwt
 import pytest
 
 from tests.serving import KEY, Caller, served, settings
+from wordup.auth import _signer
 from wordup.ids import ulid
 
 MESSAGE = "What does S3 store?"
@@ -101,6 +101,7 @@ def test_cursor_of_another_list_is_refused(caller: Caller) -> None:
     ("header", "expected"),
     [
         (None, (401, "missing_token")),
+        ("Bearer wu_wrong", (403, "wrong_access_key")),
         ("Basic abc", (401, "missing_token")),
         ("Bearer", (401, "missing_token")),
         ("Bearer abc", (401, "invalid_token")),
@@ -110,16 +111,24 @@ def test_cursor_of_another_list_is_refused(caller: Caller) -> None:
 def test_bad_token_is_refused(url: str, header: str | None, expected: tuple[int, str]) -> None:
     response = httpx2.get(f"{url}/v1/me/usage", headers={} if header is None else {"authorization": header})
     assert refused(response) == expected
-    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert response.headers.get("www-authenticate", "").startswith("Bearer") is (expected[0] == 401)
 
 
 def test_token_of_another_signer_is_refused(caller: Caller) -> None:
     token = caller.http.headers["authorization"].removeprefix("Bearer ")
-    claims = jwt.decode(token, options={"verify_signature": False})
-    kid = jwt.get_unverified_header(token)["kid"]
-    forged = jwt.encode(claims, "x" * 32, "HS256", headers={"kid": kid})
-    unsigned = jwt.encode(claims, "", "none", headers={"kid": kid})
-    for bad in (forged, unsigned, jwt.encode(claims, "x" * 32, "HS256", headers={"kid": "new"})):
+    kid, claims, signature = token.split(".")
+    stranger = _signer(b"x" * 32)
+    jwt = f"{base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b'=').decode()}.{claims}."
+    for bad in (
+        stranger.sign(f"{kid}.{claims}").decode(),
+        stranger.sign(f"new.{claims}").decode(),
+        f"{kid}.{claims}.",
+        f"{kid}.{claims}",
+        f"{kid}.{claims[:-1]}.{signature}",
+        f"new.{claims}.{signature}",
+        jwt,
+        f"{token}.{signature}",
+    ):
         response = caller.http.get("/v1/me/usage", headers={"authorization": f"Bearer {bad}"})
         assert refused(response) == (401, "invalid_token")
 

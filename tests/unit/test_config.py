@@ -14,6 +14,7 @@ from wordup.errors import ConfigurationError
         ({"WORDUP_USER_DAILY_USD": "-1"}, "WORDUP_USER_DAILY_USD"),
         ({"WORDUP_LEASE_SECONDS": "60"}, "WORDUP_LEASE_SECONDS"),
         ({"WORDUP_AUTH": "oidc"}, "WORDUP_OIDC_ISSUER"),
+        ({"WORDUP_TRUSTED_PROXIES": "-1"}, "WORDUP_TRUSTED_PROXIES"),
     ],
 )
 def test_wrong_environment_names_its_variable(environment: dict[str, str], setting: str) -> None:
@@ -36,7 +37,6 @@ def test_provider_follows_from_the_key() -> None:
         ({"store": "dynamodb", "auth": "open"}, "WORDUP_AUTH"),
         ({"provider": "bedrock"}, "WORDUP_PROVIDER"),
         ({"model": "gpt-0"}, "WORDUP_MODEL"),
-        ({"auth": "oidc", "oidc_issuer": "https://a", "oidc_audience": "b"}, "WORDUP_AUTH"),
     ],
 )
 def test_what_cannot_be_built_says_why(fields: dict[str, str], setting: str) -> None:

@@ -21,6 +21,7 @@ TEXTS: dict[str, Any] = {
     "openai_base_url": "https://models.example/v1",
     "oidc_issuer": "https://issuer.example",
     "oidc_audience": "wordup",
+    "oidc_client_id": "page",
     "allowed_origins": "https://site.example",
 }
 FULL = {"bot": TEXTS | {"provider": "openai"}, "gcp": {"project": "word-up-demo"}}
@@ -38,8 +39,15 @@ def test_every_setting_reaches_the_function_or_says_why_not(cloud: Cloud):
 def test_function_reads_back_what_the_operator_wrote(cloud: Cloud):
     spec = parse(FULL | {"bot": TEXTS | {"provider": "openai", "retention_days": 7, "user_daily_usd": 0.25}})
     read = Settings.from_env(environment(spec, cloud))
-    fields = [field for field in Settings.__struct_fields__ if field not in {*HOME_ONLY, *DECIDED}]
+    # The platform adds a proxy of its own.
+    fields = [f for f in Settings.__struct_fields__ if f not in {*HOME_ONLY, *DECIDED, "trusted_proxies"}]
     assert {f: getattr(read, f) for f in fields} == {f: getattr(spec.bot, f) for f in fields}
+
+
+@pytest.mark.parametrize(("cloud", "expected"), [("aws", (0, 2)), ("gcp", (1, 2)), ("azure", (1, 2))])
+def test_front_end_of_the_platform_is_one_more_trusted_proxy(cloud: Cloud, expected: tuple[int, int]):
+    counts = [Settings.from_env(environment(parse({"bot": {"trusted_proxies": n}}), cloud)) for n in (0, 1)]
+    assert tuple(settings.trusted_proxies for settings in counts) == expected
 
 
 def test_no_file_value_is_a_whole_deployment():

@@ -1,14 +1,19 @@
 """The main job: one command puts the bot on API Gateway, Lambda and DynamoDB, here in the embedded cloud."""
 
+import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from infra.aws.rights import TABLE_ACTIONS
 from infra.errors import DeploymentError
 from tests.deploying import embedded_cloud
 from tests.e2e.conftest import DeployedBot
+from tests.serving import Caller
 
 # A deployment builds the package, starts Node several times and an AWS: on a busy machine that takes its time.
 pytestmark = pytest.mark.timeout(600)
@@ -68,20 +73,58 @@ def test_secrets_stand_only_in_the_secret(deployed_bot: DeployedBot):
     assert [word for word in words if word in found] == []
 
 
-def test_function_has_its_rights_by_its_own_role(deployed_bot: DeployedBot):
-    caller = deployed_bot.sign_in()
-    iam = deployed_bot.cloud.client("iam")
+@contextmanager
+def without(bot: DeployedBot, action: str) -> Iterator[None]:
+    """The function's role, with one action taken out of its policy."""
+    iam = bot.cloud.client("iam")
     [role] = [
         name for name in (each["RoleName"] for each in iam.list_roles()["Roles"]) if name.startswith("wordup-api")
     ]
     policy = {"RoleName": role, "PolicyName": "Function"}
     document = iam.get_role_policy(**policy)["PolicyDocument"]
-    iam.delete_role_policy(**policy)
+    less = copy.deepcopy(document)
+    for statement in less["Statement"]:
+        actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        statement["Action"] = [each for each in actions if each != action]
+    less["Statement"] = [statement for statement in less["Statement"] if statement["Action"]]
+    assert less != document
+    iam.put_role_policy(**policy, PolicyDocument=json.dumps(less))
     try:
-        denied = caller.ask(QUESTION)
+        yield
     finally:
         iam.put_role_policy(**policy, PolicyDocument=json.dumps(document))
-    assert (denied.status_code, denied.json()["code"]) == (503, "store_unavailable")
+
+
+def a_life(caller: Caller) -> list[httpx2.Response]:
+    """What a conversation and its end need of the table."""
+    asked = caller.ask(QUESTION)
+    known = asked.json().get("conversation_id", "none")
+    return [asked, caller.http.delete(f"/v1/conversations/{known}")]
+
+
+@pytest.mark.parametrize("action", [f"dynamodb:{action}" for action in TABLE_ACTIONS])
+def test_function_is_denied_what_its_role_lacks(deployed_bot: DeployedBot, action: str):
+    caller = deployed_bot.sign_in()
+    with without(deployed_bot, action):
+        answers = a_life(caller)
+    denied = [answer.json() for answer in answers if answer.status_code == 503]
+    assert {answer["code"] for answer in denied} == {"store_unavailable"}
+    assert "AccessDeniedException" in denied[0]["detail"]
+    assert [answer.status_code for answer in a_life(caller)] == [200, 204]
+
+
+def test_function_is_denied_the_secret_that_its_role_lacks(deployed_bot: DeployedBot):
+    """Of an instance that has not read it yet, as nothing has called the unpublished version."""
+    functions = deployed_bot.cloud.client("lambda")
+    alias = {"FunctionName": "wordup", "Name": "live"}
+    published = functions.get_alias(**alias)["FunctionVersion"]
+    with without(deployed_bot, "secretsmanager:GetSecretValue"):
+        functions.update_alias(**alias, FunctionVersion="$LATEST")
+        try:
+            denied = httpx2.get(f"{deployed_bot.url}readyz")
+        finally:
+            functions.update_alias(**alias, FunctionVersion=published)
+    assert (denied.status_code, denied.json()["code"]) == (503, "secret_unavailable")
     assert "AccessDeniedException" in denied.json()["detail"]
 
 
@@ -122,30 +165,6 @@ def test_two_deployments_live_side_by_side(deployed_bot: DeployedBot):
     assert [kept["name"] for kept in gone["kept"]] == ["stack wordup-account", "stack CDKToolkit"]
     assert "beside" not in cloud.client("dynamodb").list_tables()["TableNames"]
     assert deployed_bot.sign_in().ask(QUESTION).status_code == 200
-
-
-def test_production_keeps_its_data_until_told_otherwise(tmp_path: Path):
-    with embedded_cloud(tmp_path / "aws") as cloud:
-        cloud.wordup("deploy", "--profile", "production")
-        before = cloud.wordup("outputs")
-        asked = cloud.caller(before["url"], before["access_key"]).ask(QUESTION).json()
-        backups = cloud.client("dynamodb").describe_continuous_backups(TableName="wordup")
-        recovery = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
-        assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
-
-        removal = cloud.wordup("destroy")
-        assert removal["left"] == []
-        assert {"stack wordup-operations", "stack wordup-api", "function wordup"} <= set(removal["removed"])
-        assert {"table wordup", "secret wordup", "stack wordup-data"} <= {kept["name"] for kept in removal["kept"]}
-
-        cloud.wordup("deploy", "--profile", "production")
-        after = cloud.wordup("outputs")
-        assert after["access_key"] == before["access_key"]
-        caller = cloud.caller(after["url"], after["access_key"])
-        assert caller.http.get(f"/v1/conversations/{asked['conversation_id']}").status_code == 200
-
-        assert cloud.wordup("destroy", "--delete-data")["left"] == []
-        assert not cloud.folder.exists()
 
 
 def test_offline_plan_needs_no_account_and_starts_nothing(tmp_path: Path):

@@ -48,10 +48,11 @@ bench: ## run every benchmark, or BENCH= one of them
 	@set -e; for name in $(or $(BENCH),$(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))); do \
 		$(BIN)/python -m benchmarks.$$name; done
 
-docs: ## write the parts of docs/ that are made from the code
+docs: ## write what is made from the code: parts of docs/, the snapshots of the templates
 	$(SET_UP) check
 	@$(BIN)/python -m cli.docs
 	@$(BIN)/python -m infra.parity
+	@$(BIN)/python -m tests.infrastructure.template_snapshots
 
 clean: ## remove what was set up, built or cached; deployments and data stay
 	rm -rf .venv inference/.venv .tools node_modules build dist cdk.out .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -22,12 +22,12 @@ def examine(app: cdk.App, spec: DeploymentSpec) -> None:
     from cdk_nag import AwsSolutionsChecks
 
     cdk.Validations.of(app).add_plugins(cast(cdk.IPolicyValidationPlugin, AwsSolutionsChecks(app)))
-    for stack, rule, reason in _acknowledged(spec):
+    for stack, rule, reason in acknowledged(spec):
         if found := app.node.try_find_child(stack):
             cdk.Validations.of(found).acknowledge(cdk.Acknowledgment(id=f"{_PACK}::{_PACK}-{rule}", reason=reason))
 
 
-def _acknowledged(spec: DeploymentSpec) -> Iterator[tuple[str, str, str]]:
+def acknowledged(spec: DeploymentSpec) -> Iterator[tuple[str, str, str]]:
     """The stack, the rule, the reason."""
     yield (
         names.ACCOUNT_STACK,

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from infra.aws import templates
@@ -10,6 +11,7 @@ from infra.aws import templates
 Properties = dict[str, Any]
 Found = Mapping[str, templates.Template]
 Templates = Callable[[str], dict[str, templates.Template]]
+Assemblies = Callable[[str], Path]
 
 # What the templates of each are made of: the two profiles as they come, and production with all that it can have.
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,7 @@
 """What the AWS program asks CloudFormation for. What the embedded cloud ignores or does not enforce is held here."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,26 @@ from typing import Any
 
 import pytest
 
-from infra.aws import limits, templates
+from infra.aws import limits, nag, templates
 from infra.aws.api import PROBLEM_HEADERS
 from infra.spec import ROOT, parse
 from infra.targets import Change
-from tests.infrastructure.aws_templates import SETTINGS, Templates, all_of, arn, function_role, normalised, only
+from tests.infrastructure.aws_templates import (
+    SETTINGS,
+    Assemblies,
+    Templates,
+    all_of,
+    arn,
+    function_role,
+    normalised,
+    only,
+)
+from tests.infrastructure.template_snapshots import FOLDER, PROFILES, files
 from wordup.app import SECURITY_HEADERS
 from wordup.errors import ConfigurationError
+
+# Each synthesis starts Node twice.
+pytestmark = pytest.mark.timeout(300)
 
 CERTIFICATE = SETTINGS["furnished"]["aws"]["certificate_arn"]
 
@@ -195,6 +209,37 @@ def test_templates_are_clean_to_cfn_lint(synthesized: Templates, tmp_path: Path)
     command = [Path(sys.executable).with_name("cfn-lint"), "--ignore-checks", "W3005", "--", *tmp_path.glob("*.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_templates_are_those_that_were_reviewed(synthesized: Templates):
+    made = {name: text for profile in PROFILES for name, text in files(profile, synthesized(profile)).items()}
+    reviewed = {path.relative_to(FOLDER).as_posix(): path.read_text("utf-8") for path in FOLDER.rglob("*.json")}
+    assert made == reviewed, "run `make docs`, and review what changes under tests/infrastructure/snapshots"
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_cdk_nag_finds_nothing_but_what_has_its_reason(assemblies: Assemblies, settings: str):
+    report = json.loads((assemblies(settings) / "validation-report.json").read_text("utf-8"))
+    [found] = [each for each in report["pluginReports"] if each["pluginName"] == "AwsSolutions"]
+    assert (found["conclusion"], found["violations"]) == ("success", [])
+    excused = {(each["acknowledgedAt"], each["acknowledgedId"]) for each in found["suppressedViolations"]}
+    assert all(each["reason"] for each in found["suppressedViolations"])
+    # And no reason is left over from what is kept by now.
+    stacks = json.loads((assemblies(settings) / "manifest.json").read_text("utf-8"))["artifacts"]
+    given = nag.acknowledged(parse(SETTINGS[settings]))
+    assert excused == {(stack, f"AwsSolutions::AwsSolutions-{rule}") for stack, rule, _ in given if stack in stacks}
+
+
+def test_cdk_nag_stops_what_has_no_reason(tmp_path: Path):
+    program = (
+        "import aws_cdk as cdk; from aws_cdk import aws_s3; from infra.aws import nag; from infra.spec import parse;"
+        "app = cdk.App(); aws_s3.CfnBucket(cdk.Stack(app, 'wordup-api'), 'Open');"
+        "nag.examine(app, parse({})); app.synth()"
+    )
+    environment = {**os.environ, "CDK_OUTDIR": str(tmp_path), "JSII_NODE": str(Path(sys.executable).with_name("node"))}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert "AwsSolutions-S1" in (tmp_path / "validation-report.json").read_text("utf-8")
 
 
 def test_plan_names_every_resource_and_what_it_needs(synthesized: Templates):

@@ -298,7 +298,13 @@ def test_bare_cdk_runs_the_same_program(synthesized: Templates, tmp_path: Path):
     done = subprocess.run(
         ["cdk", "synth", "--quiet", "--output", tmp_path, "--context", "code=functions"],
         cwd=ROOT,
-        env={"PATH": f"{bin_folder}:/usr/bin:/bin", "HOME": str(tmp_path), "CDK_DISABLE_VERSION_CHECK": "true"},
+        env={
+            "PATH": f"{bin_folder}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "CDK_DISABLE_VERSION_CHECK": "true",
+            # The CDK's library, 100 MB, as it was unpacked for the other tests.
+            "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache" / "aws" / "jsii" / "package-cache"),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -34,6 +34,6 @@ const schemas = add(routes, "section", "");
 add(schemas, "h2", "Bodies");
 for (const [name, schema] of Object.entries(specification.components.schemas)) {
   add(schemas, "h3", name);
-  add(schemas, "pre", JSON.stringify(schema, null, 2));
+  add(schemas, "pre", JSON.stringify(schema, null, 2)).tabIndex = 0;
 }
 routes.removeAttribute("aria-busy");

@@ -1,5 +1,6 @@
 """The files of `web/`, from memory: the page, its modules, its style."""
 
+import gzip
 import hashlib
 import mimetypes
 from collections.abc import Awaitable, Callable
@@ -13,15 +14,19 @@ from starlette.types import Receive, Scope, Send
 
 WEB = Path(__file__).parent.parent / "web"
 INDEX = "index.html"
-# No inline script, nothing from elsewhere: what a model writes into the page cannot run or call home.
+# No inline script, nothing from elsewhere: what a model writes into the page cannot run or call home. Only the
+# sanitiser makes HTML of text.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src {connect};"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {connect};"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types dompurify"
 )
+GZIP_LEVEL = 6
 
 
 class _File(msgspec.Struct, frozen=True):
     content: bytes
+    packed: bytes
     media_type: str
     etag: str
 
@@ -50,9 +55,17 @@ class _Serve:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = self._file = self._file or _read(self._path)
         policy = POLICY.format(connect=" ".join(["'self'", *await self._origins()]))
-        headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": policy}
-        if Request(scope).headers.get("if-none-match") == file.etag:
+        headers = {
+            "etag": file.etag,
+            "cache-control": "no-cache",
+            "content-security-policy": policy,
+            "vary": "Accept-Encoding",
+        }
+        asked = Request(scope).headers
+        if asked.get("if-none-match") == file.etag:
             response = Response(status_code=304, headers=headers)
+        elif "gzip" in asked.get("accept-encoding", ""):
+            response = Response(file.packed, headers=headers | {"content-encoding": "gzip"}, media_type=file.media_type)
         else:
             response = Response(file.content, headers=headers, media_type=file.media_type)
         await response(scope, receive, send)
@@ -61,4 +74,5 @@ class _Serve:
 def _read(path: Path) -> _File:
     content = path.read_bytes()
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return _File(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+    etag = f'W/"{hashlib.sha256(content).hexdigest()[:16]}"'  # weak: the same for both encodings
+    return _File(content, gzip.compress(content, GZIP_LEVEL, mtime=0), media_type, etag)

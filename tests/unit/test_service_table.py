@@ -19,6 +19,7 @@ DOCUMENTATION = {
     "gcp": {"docs.cloud.google.com", "cloud.google.com", "firebase.google.com", "developers.google.com"},
     "azure": {"learn.microsoft.com", "azure.microsoft.com"},
 }
+MONEY = re.compile(r"[0-9][0-9.,]* USD")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # Names that two clouds really share.
 SHARED = {"api gateway", "identity and access management", "metrics explorer", "virtual private cloud"}
@@ -143,6 +144,17 @@ def test_every_limit_holds_a_value_that_answers_a_question(services: list[Servic
         if not any(character.isdigit() for character in limit.value) and "unlimited" not in limit.value
     ]
     assert empty == []
+
+
+def test_every_price_in_money_stands_among_the_limits_with_its_source(services: list[Service]) -> None:
+    unsourced = [
+        (product.name, amount)
+        for service in services
+        for _, product in service.products()
+        for amount in MONEY.findall(f"{product.line} {product.price}")
+        if not any(amount in limit.value for limit in product.limits)
+    ]
+    assert unsourced == []
 
 
 def test_a_product_states_a_limit_alike_wherever_it_stands(services: list[Service]) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import chat, console, data, deploy, doctor, models, serve, user
+from cli import chat, console, data, deploy, doctor, models, secret, serve, user
 from wordup.errors import WordUpError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(chat.chat)
 app.command()(models.models)
 app.add_typer(user.app, name="user")
 app.add_typer(data.app, name="data")
+app.add_typer(secret.app, name="secret")
 
 
 def main() -> None:

@@ -30,8 +30,9 @@ class EmbeddedCloud:
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
 
-    def run(self, *arguments: str) -> Result:
-        return CliRunner().invoke(app, arguments, catch_exceptions=False)
+    def run(self, *arguments: str, given: str | None = None) -> Result:
+        """`given` is its standard input."""
+        return CliRunner().invoke(app, arguments, input=given, catch_exceptions=False)
 
     def client(self, service: str) -> Any:
         """A client of the AWS inside, as its root."""

@@ -86,7 +86,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
 
     limits = UserLimits(store, settings, clock=clock)
     budget = DeploymentBudget(store, settings, clock=clock)
-    ring = KeyRing(secrets, _signing_reference(settings))
+    ring = KeyRing(secrets, signing_reference(settings))
     sign_ins = AddressLimit(store, settings, ring, clock=clock)
     admission = Admission(store, catalogue, limits, settings, clock=clock)
     chat = Chat(store, provider, catalogue, knowledge, admission, limits, budget, settings, clock=clock)
@@ -151,7 +151,8 @@ def _issuer(settings: Settings, clock: Callable[[], float]) -> "Issuer | None":
     return Issuer(settings.oidc_issuer, settings.oidc_audience, clock=clock)
 
 
-def _signing_reference(settings: Settings) -> str:
+def signing_reference(settings: Settings) -> str:
+    """Where the keys are that sign sessions; at home they are made where there are none. Raises ConfigurationError."""
     if settings.signing_key_ref:
         return settings.signing_key_ref
     if settings.store != "sqlite":

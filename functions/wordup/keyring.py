@@ -1,7 +1,7 @@
 """The keys that sign session tokens, and secrets by reference, cached at most five minutes.
 
-The signing secret is JSON: `{"active": "<kid>", "keys": {"<kid>": "<base64url>", ...}}`. To rotate, add a key; when
-every instance has read it (the cache's five minutes), make it active; remove the old one after a session's lifetime.
+The signing secret is JSON: `{"active": "<kid>", "keys": {"<kid>": "<base64url>", ...}}`. To rotate, publish a key; when
+every instance has read it (the cache's five minutes), activate it; the old one goes when no session of it is left.
 """
 
 import base64
@@ -20,11 +20,49 @@ from wordup.secrets.base import Secrets
 CACHE_SECONDS = 300.0
 # An unknown kid makes us read again, but a flood of forged kids must not become a flood of reads.
 REFETCH_SECONDS = 5.0
+# The longest life of a session (Settings.session_minutes), and time for instances to learn that a key was retired.
+RETIRED_SECONDS = 86_400 + 2 * CACHE_SECONDS
 
 
-class _Ring(msgspec.Struct, frozen=True):
+class Ring(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`active` signs, every key verifies. `upcoming` is published and signs next. `changed`: when a key was published
+    or, for one that no longer signs, retired, in seconds since the epoch."""
+
     active: str
     keys: dict[str, str]
+    upcoming: str | None = None
+    changed: dict[str, int] = {}
+
+    @classmethod
+    def new(cls) -> "Ring":
+        """With one key of 256 bits."""
+        kid = random.token_hex(4)
+        return cls(active=kid, keys={kid: random.token_urlsafe(32)})
+
+    def published(self, now: float) -> "Ring":
+        """With one key more, which verifies and does not sign yet, and without those that no session can have."""
+        kept = {kid: key for kid, key in self.keys.items() if not self._is_over(kid, now)}
+        kid = random.token_hex(4)
+        changed = {each: moment for each, moment in self.changed.items() if each in kept}
+        return Ring(
+            active=self.active,
+            keys={**kept, kid: random.token_urlsafe(32)},
+            upcoming=kid,
+            changed={**changed, kid: int(now)},
+        )
+
+    def activated(self, now: float) -> "Ring":
+        """With the published key signing; the one that signed until now still verifies."""
+        assert self.upcoming is not None
+        return Ring(active=self.upcoming, keys=self.keys, changed={**self.changed, self.active: int(now)})
+
+    def signs_at(self) -> int:
+        """When every instance has read the upcoming key, in seconds since the epoch."""
+        assert self.upcoming is not None
+        return self.changed[self.upcoming] + int(CACHE_SECONDS)
+
+    def _is_over(self, kid: str, now: float) -> bool:
+        return kid != self.active and now - self.changed.get(kid, now) > RETIRED_SECONDS
 
 
 class SecretReader:
@@ -77,10 +115,10 @@ class KeyRing:
             ring = await self._read(newest=True)
         return _bytes(ring.keys[kid]) if kid in ring.keys else None
 
-    async def _read(self, *, newest: bool = False) -> _Ring:
+    async def _read(self, *, newest: bool = False) -> Ring:
         text = await self._reader.read(self._reference, newest=newest)
         try:
-            ring = msgspec.json.decode(text, type=_Ring)
+            ring = msgspec.json.decode(text, type=Ring)
         except msgspec.DecodeError as error:
             raise SecretUnavailable("The signing secret is not a key ring.") from error
         if ring.active not in ring.keys:
@@ -93,9 +131,8 @@ def _bytes(text: str) -> bytes:
 
 
 def new_ring() -> str:
-    """A fresh signing secret with one key of 256 bits, as JSON."""
-    kid = random.token_hex(4)
-    return msgspec.json.encode(_Ring(kid, {kid: random.token_urlsafe(32)})).decode()
+    """A fresh signing secret, as JSON."""
+    return msgspec.json.encode(Ring.new()).decode()
 
 
 def ring_file(path: Path) -> Path:

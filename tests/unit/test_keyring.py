@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from wordup.errors import SecretUnavailable
-from wordup.keyring import CACHE_SECONDS, REFETCH_SECONDS, KeyRing, SecretReader, new_ring, ring_file
+from wordup.keyring import (
+    CACHE_SECONDS,
+    REFETCH_SECONDS,
+    RETIRED_SECONDS,
+    KeyRing,
+    Ring,
+    SecretReader,
+    new_ring,
+    ring_file,
+)
 from wordup.secrets.file import FileSecrets
 
 
@@ -55,6 +64,30 @@ async def test_secret_is_read_once_in_five_minutes_and_forged_kids_do_not_flood(
     clock.now += REFETCH_SECONDS
     assert await ring.verifying_key("forged") is None
     assert adapter.reads == 2
+
+
+def test_published_key_verifies_before_it_signs_and_the_old_one_after() -> None:
+    ring = Ring.new()
+    published = ring.published(1000)
+    assert published.upcoming is not None
+    assert (published.active, published.keys.keys()) == (ring.active, {ring.active, published.upcoming})
+    assert published.signs_at() == 1000 + CACHE_SECONDS
+    activated = published.activated(2000)
+    assert (activated.active, activated.keys, activated.upcoming) == (published.upcoming, published.keys, None)
+
+
+def test_key_stays_until_no_session_of_it_can_be_left() -> None:
+    ring = Ring.new().published(0).activated(300)
+    first = next(kid for kid in ring.keys if kid != ring.active)
+    assert first in ring.published(300 + RETIRED_SECONDS).keys
+    later = ring.published(301 + RETIRED_SECONDS)
+    assert later.keys.keys() == {ring.active, later.upcoming}
+    assert later.changed.keys() == {ring.active, later.upcoming}
+
+
+def test_key_that_nobody_dated_is_kept() -> None:
+    ring = Ring(active="a", keys={"a": "AAAA", "by hand": "BBBB"})
+    assert "by hand" in ring.published(10**10).keys
 
 
 @pytest.mark.parametrize(

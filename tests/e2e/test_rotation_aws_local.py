@@ -1,0 +1,61 @@
+"""A rotation of the signing keys of a deployed bot, while somebody talks to it."""
+
+import json
+from pathlib import Path
+
+import jwt
+import pytest
+
+from tests.e2e.conftest import DeployedBot
+from tests.rotating import as_if_later, asking, past_the_guard
+from tests.serving import Caller
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def kid(caller: Caller) -> str:
+    return jwt.get_unverified_header(caller.http.headers["authorization"].removeprefix("Bearer "))["kid"]
+
+
+def test_rotation_logs_nobody_out_of_the_deployed_bot(deployed_bot: DeployedBot):
+    cloud = deployed_bot.cloud
+    secrets = cloud.client("secretsmanager")
+    key = cloud.wordup("user", "add", "rotating", "--to", "local")["access_key"]
+    early = cloud.caller(deployed_bot.url, key)
+    with asking(early, pause=2.5) as statuses:  # thirty turns a minute are a person's limit
+        published = cloud.wordup("secret", "rotate", "--to", "local", "--no-wait")
+        secret = json.loads(secrets.get_secret_value(SecretId="wordup")["SecretString"])
+        secret["signing"] = json.loads(as_if_later(json.dumps(secret["signing"])))
+        secrets.put_secret_value(SecretId="wordup", SecretString=json.dumps(secret))
+        signing = cloud.wordup("secret", "rotate", "--to", "local", "--no-wait")
+        past_the_guard()
+        # A new process of the function, which reads the secret anew.
+        cloud.client("lambda").update_function_configuration(FunctionName="wordup", Description="another one")
+        late = cloud.caller(deployed_bot.url, key)
+        asked = len(statuses)
+        while len(statuses) < asked + 2:
+            assert late.http.get("/v1/me/usage").status_code == 200
+    assert [published["state"], signing["state"]] == ["published", "signing"]
+    assert (kid(early) != published["kid"], kid(late)) == (True, published["kid"])
+    assert len(statuses) > 3
+    assert set(statuses) == {200}
+
+
+def test_provider_key_is_put_where_the_function_reads_it(deployed_bot: DeployedBot):
+    cloud = deployed_bot.cloud
+    secrets = cloud.client("secretsmanager")
+    before = secrets.get_secret_value(SecretId="wordup")["SecretString"]
+    done = cloud.run("secret", "set", "provider_key", "--to", "local", "--json", given="sk-by-hand\n")
+    after = json.loads(secrets.get_secret_value(SecretId="wordup")["SecretString"])
+    secrets.put_secret_value(SecretId="wordup", SecretString=before)
+    assert after == json.loads(before) | {"provider_key": "sk-by-hand"}
+    assert "sk-by-hand" not in done.stdout + done.stderr
+
+
+def test_stored_rows_leave_the_deployed_bot_and_come_back(deployed_bot: DeployedBot, tmp_path: Path):
+    cloud, file = deployed_bot.cloud, str(tmp_path / "archive")
+    assert deployed_bot.sign_in().ask("What is AWS Lambda?").status_code == 200
+    exported = cloud.wordup("data", "export", file, "--from", "local")
+    assert exported["kinds"]["u:turn"] >= 1
+    done = cloud.wordup("data", "import", file, "--to", "local")
+    assert (done["rows"], done["written"]) == (exported["rows"], 0)

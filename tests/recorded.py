@@ -142,9 +142,10 @@ async def lived(home: Path) -> list[Line]:
         await _answer(bot.chat.turn(ANNA, second, key=None))
         await _answer(bot.chat.turn(ANNA, TurnRequest(message="Which queue?"), key=None))
         await bot.store.write(named("bert").pk, [Put(sk=keys.ERASED, expires_at=NOW + keys.DAY_SECONDS)])
-        async for _ in bot.chat.turn(ANNA, TurnRequest(message="Killed"), key="killed"):
-            found = await rows(bot.store)  # as a process that ends here leaves it
-            break
+        killed = bot.chat.turn(ANNA, TurnRequest(message="Killed"), key="killed")
+        await anext(killed)
+        found = await rows(bot.store)  # as a process that ends here leaves it
+        await killed.aclose()
         await bot.close()
     return [
         Line(

@@ -1,7 +1,10 @@
-"""A rotation of the signing keys of a deployed bot, while somebody talks to it."""
+"""What an operator does to a deployed bot while people talk to it: new keys, its data out and in again."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -17,6 +20,20 @@ def kid(caller: Caller) -> str:
     return jwt.get_unverified_header(caller.http.headers["authorization"].removeprefix("Bearer "))["kid"]
 
 
+@contextmanager
+def another_version(function: Any) -> Iterator[None]:
+    """The deployed function in a process that reads the secret anew; then the one of before again, with its cache."""
+    live = {"FunctionName": "wordup", "Name": "live"}
+    before = function.get_alias(**live)["FunctionVersion"]
+    function.update_function_configuration(FunctionName="wordup", Description="another version")
+    other = function.publish_version(FunctionName="wordup")["Version"]
+    function.update_alias(**live, FunctionVersion=other)
+    yield
+    function.update_alias(**live, FunctionVersion=before)
+    function.delete_function(FunctionName="wordup", Qualifier=other)
+    function.update_function_configuration(FunctionName="wordup", Description="")
+
+
 def test_rotation_logs_nobody_out_of_the_deployed_bot(deployed_bot: DeployedBot):
     cloud = deployed_bot.cloud
     secrets = cloud.client("secretsmanager")
@@ -29,12 +46,12 @@ def test_rotation_logs_nobody_out_of_the_deployed_bot(deployed_bot: DeployedBot)
         secrets.put_secret_value(SecretId="wordup", SecretString=json.dumps(secret))
         signing = cloud.wordup("secret", "rotate", "--to", "local", "--no-wait")
         past_the_guard()
-        # A new process of the function, which reads the secret anew.
-        cloud.client("lambda").update_function_configuration(FunctionName="wordup", Description="another one")
-        late = cloud.caller(deployed_bot.url, key)
-        asked = len(statuses)
-        while len(statuses) < asked + 2:
-            assert late.http.get("/v1/me/usage").status_code == 200
+        with another_version(cloud.client("lambda")):
+            late = cloud.caller(deployed_bot.url, key)
+            asked = len(statuses)
+            while len(statuses) < asked + 2:
+                assert late.http.get("/v1/me/usage").status_code == 200
+        assert late.http.get("/v1/me/usage").status_code == 200
     assert [published["state"], signing["state"]] == ["published", "signing"]
     assert (kid(early) != published["kid"], kid(late)) == (True, published["kid"])
     assert len(statuses) > 3

@@ -10,7 +10,7 @@ from cli import console
 from cli.deploy import AsJSON, WithName
 from cli.places import To, on_store
 from wordup import keys, markdown, schemas
-from wordup.auth import issue_key, list_keys, named, revoke_keys
+from wordup.auth import ISSUER, User, issue_key, list_keys, revoke_keys
 from wordup.config import Settings
 from wordup.conversations import Conversations
 from wordup.erasure import Erasure
@@ -19,6 +19,10 @@ from wordup.stores.base import Store
 from wordup.usage import UsageBook
 
 Name = Annotated[str, typer.Argument(help="The person, as you call them.")]
+
+FromIssuer = Annotated[
+    str, typer.Option("--issuer", help="Who names them: this bot by its keys, or the URL of an OpenID Connect issuer.")
+]
 
 app = typer.Typer(help="Who may ask, and what is stored about them.", no_args_is_help=True)
 
@@ -74,12 +78,13 @@ def list_(to: To = "home", deployment: WithName = None, as_json: AsJSON = False)
 
 
 @app.command()
-def usage(name: Name, to: To = "home", deployment: WithName = None, as_json: AsJSON = False) -> None:
+def usage(
+    name: Name, issuer: FromIssuer = ISSUER, to: To = "home", deployment: WithName = None, as_json: AsJSON = False
+) -> None:
     """Show what a person has used today and this month, and their limits."""
 
     async def run(store: Store, settings: Settings) -> schemas.UsageOut:
-        await _must_exist(store, name)
-        return schemas.usage(await UsageBook(store, settings).report(named(name)))
+        return schemas.usage(await UsageBook(store, settings).report(await _person(store, name, issuer)))
 
     used = on_store(to, deployment, run)
     if as_json:
@@ -94,12 +99,13 @@ def usage(name: Name, to: To = "home", deployment: WithName = None, as_json: AsJ
 
 
 @app.command()
-def export(name: Name, to: To = "home", deployment: WithName = None, as_json: AsJSON = False) -> None:
+def export(
+    name: Name, issuer: FromIssuer = ISSUER, to: To = "home", deployment: WithName = None, as_json: AsJSON = False
+) -> None:
     """Print everything that is stored about a person: as Markdown, or with --json what GET /v1/me/export gives."""
 
     async def run(store: Store, settings: Settings) -> tuple[schemas.ExportOut, str]:
-        await _must_exist(store, name)
-        user = named(name)
+        user = await _person(store, name, issuer)
         found = [each async for each in Conversations(store).export_all(user)]
         out = schemas.user_export(user.id, time.time(), await UsageBook(store, settings).report(user), found)
         return out, "\n".join(markdown.conversation(*each) for each in found)
@@ -112,12 +118,13 @@ def export(name: Name, to: To = "home", deployment: WithName = None, as_json: As
 
 
 @app.command()
-def erase(name: Name, to: To = "home", deployment: WithName = None, as_json: AsJSON = False) -> None:
+def erase(
+    name: Name, issuer: FromIssuer = ISSUER, to: To = "home", deployment: WithName = None, as_json: AsJSON = False
+) -> None:
     """Erase everything that is stored about a person, their access keys included; nothing brings it back."""
 
     async def run(store: Store, settings: Settings) -> None:
-        await _must_exist(store, name)
-        await Erasure(store, settings).erase(named(name))
+        await Erasure(store, settings).erase(await _person(store, name, issuer))
 
     console.ask_leave(f"Erase everything about {name}, for ever?")
     on_store(to, deployment, run)
@@ -127,7 +134,9 @@ def erase(name: Name, to: To = "home", deployment: WithName = None, as_json: AsJ
         console.screen.print(f"Nothing about {name} is left here. What was exported before still has it.", markup=False)
 
 
-async def _must_exist(store: Store, name: str) -> None:
+async def _person(store: Store, name: str, issuer: str) -> User:
     """Raises NotFound: a name that was mistyped must not look like a person who said nothing."""
-    if not (await store.query(named(name).pk, "", limit=1)).rows:
+    user = User(name, keys.user(issuer, name))
+    if not (await store.query(user.pk, "", limit=1)).rows:
         raise NotFound(f"Nothing is stored about {name}.", mend="`wordup user list` shows who has a key.")
+    return user

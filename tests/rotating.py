@@ -23,6 +23,11 @@ def past_the_guard() -> None:
     time.sleep(REFETCH_SECONDS + 0.1)
 
 
+def kid(caller: Caller) -> str:
+    """The key that signed the caller's session."""
+    return caller.http.headers["authorization"].removeprefix("Bearer ").partition(".")[0]
+
+
 @contextmanager
 def asking(caller: Caller, *, pause: float = 0.0) -> Iterator[list[int]]:
     """The caller asks until the block ends, with pauses of so many seconds; the statuses that they got."""

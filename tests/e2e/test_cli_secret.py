@@ -5,12 +5,11 @@ import stat
 from pathlib import Path
 
 import httpx2
-import jwt
 import pytest
 
 from tests.home import WORDUP, environment, serving, wordup
 from tests.provider_server import ProviderServer
-from tests.rotating import as_if_later, asking, past_the_guard
+from tests.rotating import as_if_later, asking, kid, past_the_guard
 from tests.serving import Caller
 from tests.terminal import Terminal
 
@@ -21,10 +20,6 @@ def rotate(folder: Path) -> dict[str, str]:
     done = wordup(folder, "secret", "rotate", "--no-wait", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def kid(caller: Caller) -> str:
-    return jwt.get_unverified_header(caller.http.headers["authorization"].removeprefix("Bearer "))["kid"]
 
 
 def taken(url: str, caller: Caller) -> int:

@@ -6,18 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
 
 from tests.e2e.conftest import DeployedBot
-from tests.rotating import as_if_later, asking, past_the_guard
-from tests.serving import Caller
+from tests.rotating import as_if_later, asking, kid, past_the_guard
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def kid(caller: Caller) -> str:
-    return jwt.get_unverified_header(caller.http.headers["authorization"].removeprefix("Bearer "))["kid"]
 
 
 @contextmanager

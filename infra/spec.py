@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from msgspec import Meta
 
+from infra import inference
+from infra.inference import Inference
 from wordup.config import Settings, variable
 from wordup.errors import ConfigurationError
 
@@ -234,6 +236,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     gcp: GCP = GCP()
     azure: Azure = Azure()
     pulumi: Pulumi = Pulumi()
+    inference: dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9]{1,9}$")], Inference] = {}
     tags: Annotated[
         dict[
             Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,62}$")],
@@ -279,6 +282,7 @@ def parse(document: dict[str, Any]) -> DeploymentSpec:
         raise ConfigurationError(
             f"bot.{field}", error.sentence, mend=f"Mend {field} under [bot] in wordup.toml."
         ) from None
+    inference.check(spec.inference)
     return msgspec.structs.replace(spec, bot=bot)
 
 
@@ -326,7 +330,7 @@ def _explained(message: str) -> ConfigurationError:
     path = where.split("$.")[-1].rstrip("`").removesuffix("[...]")
     if sentence.startswith("Object contains unknown field"):
         key = sentence.split("`")[1]
-        table = getattr(DeploymentSpec(), path) if path else DeploymentSpec()
+        table = Inference if path == "inference" else getattr(DeploymentSpec(), path) if path else DeploymentSpec
         return _unknown(f"{path}.{key}" if path else key, key, table.__struct_fields__)
     sentence = sentence.replace("`object`", "a table").replace("`str`", "text")
     mend = f"Mend {path} in wordup.toml; docs/wordup-toml.md describes it."

@@ -35,7 +35,8 @@ class Data(pulumi.ComponentResource):
         )
         client = authorization.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self))
         self._rows(keep)
-        self._vault(client.tenant_id, keep)
+        self.tenant = client.tenant_id
+        self._vault(self.tenant, keep)
         self._logs()
         self._operator(client.object_id, operator_type)
         self.register_outputs({})

@@ -40,6 +40,28 @@ def function_app(spec: DeploymentSpec) -> str:
     return f"{spec.name}-{_suffix(spec)}"
 
 
+def registry(spec: DeploymentSpec) -> str:
+    """Letters and digits only."""
+    return f"{spec.name.replace('-', '')}images{_suffix(spec)}"
+
+
+def ml_account(spec: DeploymentSpec) -> str:
+    return _account(spec, "ml")
+
+
+def ml_vault(spec: DeploymentSpec) -> str:
+    return f"{spec.name[:14].rstrip('-')}-ml-{_suffix(spec)}"
+
+
+def ml_workspace(spec: DeploymentSpec) -> str:
+    return f"{spec.name}-ml"
+
+
+def inference(spec: DeploymentSpec, endpoint: str) -> str:
+    """At most 32 characters, and of a region's own."""
+    return f"{spec.name[:13].rstrip('-')}-{endpoint}-{_suffix(spec)}"
+
+
 def _account(spec: DeploymentSpec, purpose: str) -> str:
     """At most 24 lower-case letters and digits."""
     return f"{spec.name.replace('-', '')[:14]}{purpose}{_suffix(spec)}"

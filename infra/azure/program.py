@@ -4,9 +4,11 @@ import pulumi
 import pulumi_azure_native as azure
 from pulumi_azure_native import authorization
 
+from infra import inference
 from infra.azure import names
 from infra.azure.api import API
 from infra.azure.data import Data
+from infra.azure.inference import Inferences
 from infra.spec import DeploymentSpec
 from wordup.errors import ConfigurationError
 
@@ -39,6 +41,11 @@ def declare(spec: DeploymentSpec, *, deletable: bool = False, operator_type: str
         opts=opts,
     )
     api = API(spec, tags, data, opts=opts)
+    if endpoints := inference.on(spec.inference, "azure"):
+        media = Inferences(spec, endpoints, tags, data, data.tenant, opts=opts)
+        pulumi.export("inference_image", media.image)
+        for name, endpoint in media.endpoints.items():
+            pulumi.export(f"inference_{name}", endpoint)
     pulumi.export("url", api.url)
     pulumi.export("subscription", spec.azure.subscription)
     pulumi.export("group", data.group.name)

@@ -28,3 +28,16 @@ def logs(spec: DeploymentSpec) -> str:
 def source_bucket(spec: DeploymentSpec) -> str:
     """Buckets share one namespace with everybody else's, and projects' ids are unique in it."""
     return f"{spec.gcp.project}-{spec.name}-source"
+
+
+def inference_images(spec: DeploymentSpec) -> str:
+    return f"{spec.name}-inference"
+
+
+def inference(spec: DeploymentSpec, endpoint: str) -> str:
+    return f"{spec.name}-{endpoint}"
+
+
+def inference_account(spec: DeploymentSpec, endpoint: str) -> str:
+    """At most 30 characters."""
+    return f"{spec.name}-{endpoint}"[:30].rstrip("-")

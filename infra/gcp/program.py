@@ -5,8 +5,10 @@ from pathlib import Path
 import pulumi
 import pulumi_gcp as gcp
 
+from infra import inference
 from infra.gcp.api import API
 from infra.gcp.data import Data
+from infra.gcp.inference import Inferences
 from infra.gcp.services import Services
 from infra.spec import DeploymentSpec
 from wordup.errors import ConfigurationError
@@ -24,7 +26,8 @@ def declare(spec: DeploymentSpec, package: Path | None, *, deletable: bool = Fal
     # Security rules are Firebase's, whose API wants to know which project a person's call counts on; that, in turn,
     # wants an API of its own, so the provider that switches the APIs on goes without.
     bare = gcp.Provider("bare", project=spec.gcp.project, region=spec.gcp.region)
-    services = Services(opts=pulumi.ResourceOptions(providers=[bare]))
+    endpoints = inference.on(spec.inference, "gcp")
+    services = Services(inference=bool(endpoints), opts=pulumi.ResourceOptions(providers=[bare]))
     provider = gcp.Provider(
         "google-cloud",
         project=spec.gcp.project,
@@ -37,6 +40,11 @@ def declare(spec: DeploymentSpec, package: Path | None, *, deletable: bool = Fal
     opts = pulumi.ResourceOptions(providers=[provider])
     data = Data(spec, keep=spec.profile == "production" and not deletable, opts=opts)
     api = API(spec, package, data, opts=opts)
+    if endpoints:
+        media = Inferences(spec, endpoints, opts=opts)
+        pulumi.export("inference_image", media.image)
+        for name, url in media.urls.items():
+            pulumi.export(f"inference_{name}", url)
     pulumi.export("url", api.url)
     pulumi.export("project", spec.gcp.project)
     pulumi.export("region", spec.gcp.region)

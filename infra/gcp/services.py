@@ -18,10 +18,14 @@ NAMES = (
 )
 
 
+# Those that only GPU endpoints call.
+INFERENCE = ("aiplatform", "monitoring")
+
+
 class Services(pulumi.ComponentResource):
-    def __init__(self, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, *, inference: bool, opts: pulumi.ResourceOptions) -> None:
         super().__init__("wordup:gcp:Services", "services", opts=opts)
-        for name in NAMES:
+        for name in (*NAMES, *(INFERENCE if inference else ())):
             gcp.projects.Service(
                 f"{name}-service",
                 service=f"{name}.googleapis.com",

@@ -17,7 +17,12 @@ PROJECT = "projects/offline"
 # Which input names a resource, where that is not `name`.
 NAMES = {
     "azure-native:applicationinsights:Component": "resourceName",
+    "azure-native:containerregistry:Registry": "registryName",
     "azure-native:keyvault:Vault": "vaultName",
+    "azure-native:machinelearningservices:OnlineDeployment": "deploymentName",
+    "azure-native:machinelearningservices:OnlineEndpoint": "endpointName",
+    "azure-native:machinelearningservices:Workspace": "workspaceName",
+    "azure-native:managedidentity:UserAssignedIdentity": "resourceName",
     "azure-native:operationalinsights:Workspace": "workspaceName",
     "azure-native:resources:ResourceGroup": "resourceGroupName",
     "azure-native:storage:BlobContainer": "containerName",
@@ -39,9 +44,18 @@ OUTPUTS: dict[str, Callable[[Values], Values]] = {
     "azure-native:applicationinsights:Component": lambda _: {
         "connectionString": f"InstrumentationKey={PRINCIPAL};IngestionEndpoint=https://offline.applicationinsights.azure.com/"
     },
+    "azure-native:containerregistry:Registry": lambda inputs: {"loginServer": f"{inputs['name']}.azurecr.io"},
     "azure-native:keyvault:Vault": lambda inputs: {
         "properties": {**inputs["properties"], "vaultUri": f"https://{inputs['name']}.vault.azure.net/"}
     },
+    "azure-native:machinelearningservices:OnlineEndpoint": lambda inputs: {
+        # A list goes in, and what each identity is comes out.
+        "identity": {**inputs["identity"], "userAssignedIdentities": {}}
+    },
+    "azure-native:machinelearningservices:Workspace": lambda inputs: {
+        "identity": {**inputs["identity"], "principalId": PRINCIPAL, "tenantId": TENANT}
+    },
+    "azure-native:managedidentity:UserAssignedIdentity": lambda _: {"principalId": PRINCIPAL},
     "azure-native:storage:StorageAccount": lambda inputs: {
         "primaryEndpoints": {kind: f"https://{inputs['name']}.{kind}.core.windows.net/" for kind in ("blob", "table")}
     },
@@ -52,6 +66,7 @@ OUTPUTS: dict[str, Callable[[Values], Values]] = {
     "gcp:cloudfunctionsv2/function:Function": lambda inputs: {
         "serviceConfig": {**inputs["serviceConfig"], "uri": f"https://{inputs['name']}.offline.run.app"}
     },
+    "gcp:cloudrunv2/service:Service": lambda inputs: {"uri": f"https://{inputs['name']}.offline.run.app"},
     "gcp:serviceaccount/account:Account": _account,
 }
 IDS: dict[str, Callable[[Values], str]] = {

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from wordup.errors import WordUpError
+from wordup.errors import InvalidField, WordUpError
 
 screen = Console(highlight=False)
 progress = Console(stderr=True, highlight=False)
@@ -27,5 +27,9 @@ def ask_leave(question: str) -> None:
 
 def explain(error: WordUpError) -> None:
     """What failed and why, then what mends it. As plain text: an error may quote brackets, which Rich would read."""
-    progress.print(Text("error: ", style="bold red").append(error.sentence, style="not bold"), soft_wrap=True)
-    progress.print(Text(f"mend:  {error.mend}"), soft_wrap=True)
+    sentence, mend = error.sentence, error.mend
+    if isinstance(error, InvalidField):
+        field = error.pointer.lstrip("/")
+        sentence, mend = f"{field}: {sentence}", mend.replace("the field that `pointer` names", field)
+    progress.print(Text("error: ", style="bold red").append(sentence, style="not bold"), soft_wrap=True)
+    progress.print(Text(f"mend:  {mend}"), soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from infra.inference import Inference
 from infra.spec import OPERATOR, ROOT, DeploymentSpec
 from wordup import errors, problems
 from wordup.bootstrap import STORES, build
@@ -73,6 +74,9 @@ def deployment() -> str:
         chosen = OPERATOR if isinstance(default, Settings) else tuple(properties)
         rows = [(f"`{key}`", *_described(properties[key])) for key in chosen]
         parts.append(f"### `[{name}]`\n\n" + _rows(_KEYS, rows))
+    endpoint = _schema(Inference)["properties"]
+    rows = [(f"`{key}`", *_described(field)) for key, field in endpoint.items()]
+    parts.append("### `[inference.NAME]`\n\n" + _rows(_KEYS, rows))
     return "\n".join(parts)
 
 
@@ -91,8 +95,8 @@ def _schema(kind: type) -> dict[str, Any]:
 
 def _described(field: dict[str, Any]) -> tuple[str, str, str]:
     """Default, accepted values, description of a field's JSON schema."""
-    default = field["default"]
-    shown = "" if default in ("", {}, []) else f"`{json.dumps(default).strip('"')}`"
+    default = field.get("default", "needed")
+    shown = "" if default in ("", {}, []) else f"`{json.dumps(default).strip('"')}`" if "default" in field else default
     return shown, _accepted(field), field["description"]
 
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import chat, console, data, deploy, doctor, models, secret, serve, user
+from cli import chat, console, data, deploy, doctor, generate, models, secret, serve, user
 from wordup.errors import WordUpError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command()(doctor.doctor)
 app.command()(serve.serve)
 app.command()(chat.chat)
 app.command()(models.models)
+app.command()(generate.generate)
 app.add_typer(user.app, name="user")
 app.add_typer(data.app, name="data")
 app.add_typer(secret.app, name="secret")

@@ -17,6 +17,8 @@ PORT = 8080
 # The server's own routes, see docs/inference.md.
 PREDICT_ROUTE, HEALTH_ROUTE = "/predict", "/health"
 LIVENESS_ROUTE, READINESS_ROUTE, SCORING_ROUTE = "/livez", "/readyz", "/score"
+# What a stack's output of an endpoint's address is called, before its name.
+OUTPUT = "inference_"
 # Loading weights and warming kernels up takes minutes, and every platform gives up on a silent start sooner or later.
 START_SECONDS = 1_800
 # What the server needs after a request's last second to send its answer before the platform hangs up.

@@ -12,7 +12,7 @@ import subprocess
 import time
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -68,17 +68,17 @@ def inference_server(folder: Path) -> Generator[int]:
 
 def _ready(port: int) -> bool:
     try:
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/ping")
-        return connection.getresponse().status == 200
+        with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            connection.request("GET", "/ping")
+            return connection.getresponse().status == 200
     except OSError:
         return False
 
 
 def metric(port: int, name: str) -> float:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
+    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 

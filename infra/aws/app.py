@@ -16,13 +16,14 @@ import aws_cdk as cdk
 import msgspec
 from aws_cdk import aws_lambda as lambda_
 
-from infra import package, spec
+from infra import inference, package, spec
 from infra.aws import nag, names
 from infra.aws.account import AccountStack
 from infra.aws.api import ApiStack
 from infra.aws.data import DataStack
 from infra.aws.edge import EdgeStack
 from infra.aws.guard import GuardStack
+from infra.aws.inference import InferenceStack
 from infra.aws.operations import OperationsStack
 from infra.local import ministack
 from infra.package import Architecture
@@ -50,6 +51,9 @@ def stacks(app: cdk.App, deployment: spec.DeploymentSpec, *, code: Path, embedde
     found.append(api)
     if names.has_edge(deployment) and names.edge_stack(deployment) not in left_out:
         found.append(EdgeStack(app, deployment, region=region, stage=api.stage))
+    endpoints = inference.on(deployment.inference, "aws")
+    if endpoints and names.inference_stack(deployment) not in left_out:
+        found.append(InferenceStack(app, deployment, endpoints, region=region))
     for before, after in pairwise([account, *found]):
         after.add_stack_dependency(before)
     for stack in found:

@@ -6,11 +6,13 @@ from typing import cast
 from aws_cdk import ArnFormat, CfnOutput, CfnTag, Duration, Fn, RemovalPolicy, Stack
 from aws_cdk import aws_applicationautoscaling as autoscaling
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra import inference
@@ -24,6 +26,7 @@ ANSWERS_KEPT_DAYS = 7
 BACKLOG = 2
 # Requests in the five minutes of an alarm's period that may fail before somebody is called.
 ERRORS = 5
+LATENCY_SHARE = 0.9
 IMAGE_ACTIONS = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
@@ -46,7 +49,7 @@ class InferenceStack(Stack):
         self._registry = ecr.Repository(
             self,
             "Images",
-            repository_name=names.inference(spec, "images"),
+            repository_name=names.endpoint(spec, "images"),
             image_scan_on_push=True,
             image_tag_mutability=ecr.TagMutability.IMMUTABLE,
             removal_policy=RemovalPolicy.DESTROY,
@@ -59,7 +62,7 @@ class InferenceStack(Stack):
                 self._endpoint(name, endpoint)
 
     def _endpoint(self, name: str, endpoint: Inference) -> None:
-        named = names.inference(self._spec, name)
+        named = names.endpoint(self._spec, name)
         log = logs.CfnLogGroup(
             self,
             f"{name}Log",
@@ -115,7 +118,7 @@ class InferenceStack(Stack):
 
     def _answers(self, name: str) -> s3.Bucket:
         """Where an asynchronous endpoint reads requests and leaves answers."""
-        return s3.Bucket(
+        bucket = s3.Bucket(
             self,
             f"{name}Answers",
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
@@ -124,6 +127,8 @@ class InferenceStack(Stack):
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(ANSWERS_KEPT_DAYS))],
             removal_policy=RemovalPolicy.DESTROY,
         )
+        cast(s3.CfnBucket, bucket.node.default_child).override_logical_id(f"{name}Answers")
+        return bucket
 
     def _role(self, name: str, endpoint: Inference, answers: s3.Bucket | None) -> iam.Role:
         def statement(*actions: str, on: str) -> iam.PolicyStatement:
@@ -132,7 +137,7 @@ class InferenceStack(Stack):
         log = self.format_arn(
             service="logs",
             resource="log-group",
-            resource_name=f"/aws/sagemaker/Endpoints/{names.inference(self._spec, name)}:*",
+            resource_name=f"/aws/sagemaker/Endpoints/{names.endpoint(self._spec, name)}:*",
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         statements = [
@@ -141,18 +146,17 @@ class InferenceStack(Stack):
             statement("ecr:GetAuthorizationToken", on="*"),
             statement("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", on=log),
         ]
-        reads = [*endpoint.inputs, *([endpoint.model] if endpoint.model.startswith("s3:") else [])]
-        for uri in reads:
+        for uri in readable(endpoint):
             bucket, prefix = inference.bucket(uri)
             statements += [
-                statement("s3:GetObject", on=_objects(bucket, prefix)),
+                statement("s3:GetObject", on=objects(uri)),
                 iam.PolicyStatement(
                     actions=["s3:ListBucket"],
                     resources=[f"arn:aws:s3:::{bucket}"],
                     conditions={"StringLike": {"s3:prefix": f"{prefix}/*" if prefix else "*"}},
                 ),
             ]
-        statements += [statement("s3:PutObject", on=_objects(*inference.bucket(uri))) for uri in endpoint.outputs]
+        statements += [statement("s3:PutObject", on=objects(uri)) for uri in endpoint.outputs]
         if answers:
             statements.append(statement("s3:GetObject", "s3:PutObject", on=answers.arn_for_objects("*")))
         return iam.Role(
@@ -204,32 +208,42 @@ class InferenceStack(Stack):
         return target
 
     def _alarms(self, name: str, named: str, endpoint: Inference) -> None:
-        _metric("Invocation5XXErrors", named, variant=True, statistic="Sum").create_alarm(
-            self,
+        self._alarm(
             f"{name}Errors",
-            alarm_description=f"{named} fails; its log says why.",
-            threshold=ERRORS,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            f"{named} fails; its log says why.",
+            _metric("Invocation5XXErrors", named, variant=True, statistic="Sum"),
+            ERRORS,
         )
         if endpoint.on == "sagemaker":
-            _metric("ModelLatency", named, variant=True, statistic="p99").create_alarm(
-                self,
+            self._alarm(
                 f"{name}Latency",
-                alarm_description=f"{named} is near its time-out: raise max_instances, or lower steps and sizes.",
-                threshold=endpoint.timeout_seconds * 0.9 * 1e6,  # CloudWatch has microseconds
-                evaluation_periods=3,
-                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+                f"{named} is near its time-out: raise max_instances, or lower steps and sizes.",
+                _metric("ModelLatency", named, variant=True, statistic="p99"),
+                round(endpoint.timeout_seconds * LATENCY_SHARE * 1e6),  # CloudWatch has microseconds
+                periods=3,
             )
         else:
-            _metric("ApproximateAgeOfOldestRequest", named, statistic="Maximum").create_alarm(
-                self,
+            self._alarm(
                 f"{name}Age",
-                alarm_description=f"Requests to {named} wait long: raise max_instances.",
-                threshold=2 * inference.START_SECONDS,
-                evaluation_periods=1,
-                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+                f"Requests to {named} wait long: raise max_instances.",
+                _metric("ApproximateAgeOfOldestRequest", named, statistic="Maximum"),
+                2 * inference.START_SECONDS,
             )
+
+    def _alarm(self, name: str, description: str, metric: cloudwatch.Metric, threshold: int, periods: int = 1) -> None:
+        alarm = metric.create_alarm(
+            self,
+            name,
+            alarm_description=description,
+            threshold=threshold,
+            evaluation_periods=periods,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        if self._spec.profile == "production":
+            topic = sns.Topic.from_topic_arn(
+                self, f"{name}Topic", self.format_arn(service="sns", resource=names.topic(self._spec))
+            )
+            alarm.add_alarm_action(cast(cloudwatch.IAlarmAction, actions.SnsAction(topic)))
 
 
 def _mounted(endpoint: Inference) -> sagemaker.CfnModel.ModelDataSourceProperty | None:
@@ -254,7 +268,13 @@ def _asynchronous(endpoint: Inference, answers: s3.Bucket) -> sagemaker.CfnEndpo
     )
 
 
-def _objects(bucket: str, prefix: str) -> str:
+def readable(endpoint: Inference) -> list[str]:
+    return [*endpoint.inputs, *([endpoint.model] if endpoint.model.startswith("s3:") else [])]
+
+
+def objects(uri: str) -> str:
+    """The ARN of everything below a prefix."""
+    bucket, prefix = inference.bucket(uri)
     return f"arn:aws:s3:::{bucket}/{prefix}/*" if prefix else f"arn:aws:s3:::{bucket}/*"
 
 

@@ -9,7 +9,9 @@ from typing import cast
 
 import aws_cdk as cdk
 
+from infra import inference
 from infra.aws import names
+from infra.aws.inference import objects, readable
 from infra.aws.rights import any_resource
 from infra.spec import DeploymentSpec
 
@@ -25,6 +27,28 @@ def examine(app: cdk.App, spec: DeploymentSpec) -> None:
     for stack, rule, reason in acknowledged(spec):
         if found := app.node.try_find_child(stack):
             cdk.Validations.of(found).acknowledge(cdk.Acknowledgment(id=f"{_PACK}::{_PACK}-{rule}", reason=reason))
+
+
+def _endpoints(spec: DeploymentSpec) -> Iterator[tuple[str, str, str]]:
+    """Of the stack of GPU endpoints."""
+    stack = names.inference_stack(spec)
+    yield (
+        stack,
+        "IAM5[Resource::*]",
+        "The registry's password is the account's: ecr:GetAuthorizationToken takes no resource.",
+    )
+    for name, endpoint in inference.on(spec.inference, "aws").items():
+        log = f"/aws/sagemaker/Endpoints/{names.endpoint(spec, name)}"
+        yield (
+            stack,
+            f"IAM5[Resource::{_ARN}:logs:{spec.aws.region}:<AWS::AccountId>:log-group:{log}:*]",
+            "The streams of its own log group, which SageMaker names anew for every instance.",
+        )
+        for uri in (*readable(endpoint), *endpoint.outputs):
+            yield stack, f"IAM5[Resource::{objects(uri)}]", "The objects below a prefix that wordup.toml names."
+        if endpoint.on == "sagemaker_async":
+            yield stack, f"IAM5[Resource::<{name}Answers.Arn>/*]", "The objects of the bucket that is its own."
+            yield stack, "S1", "Answers stay a week, in a bucket that only the endpoint and its callers may read."
 
 
 def acknowledged(spec: DeploymentSpec) -> Iterator[tuple[str, str, str]]:
@@ -46,6 +70,8 @@ def acknowledged(spec: DeploymentSpec) -> Iterator[tuple[str, str, str]]:
     )
     if spec.profile == "dev":
         yield names.data_stack(spec), "DDB3", "`dev` holds nothing that is worth a backup; `production` has it."
+    if inference.on(spec.inference, "aws"):
+        yield from _endpoints(spec)
     api = names.api_stack(spec)
     yield (
         api,

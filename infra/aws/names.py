@@ -1,6 +1,7 @@
 """The name of everything, from the deployment's own. Fixed, so that the stacks need nothing from one another's
 outputs and an operator's tools find the table without asking; `infra.spec.environment` uses the same."""
 
+from infra import inference
 from infra.spec import DeploymentSpec
 
 # One a region and account, shared by every deployment there.
@@ -48,9 +49,20 @@ def edge_stack(spec: DeploymentSpec) -> str:
     return f"{spec.name}-edge"
 
 
+def inference_stack(spec: DeploymentSpec) -> str:
+    return f"{spec.name}-inference"
+
+
 def stacks(spec: DeploymentSpec) -> list[str]:
     """Every stack that a deployment may have, in the order in which they are removed."""
-    return [edge_stack(spec), api_stack(spec), guard_stack(spec), operations_stack(spec), data_stack(spec)]
+    return [
+        inference_stack(spec),
+        edge_stack(spec),
+        api_stack(spec),
+        guard_stack(spec),
+        operations_stack(spec),
+        data_stack(spec),
+    ]
 
 
 def account_only(spec: DeploymentSpec) -> dict[str, str]:
@@ -60,6 +72,8 @@ def account_only(spec: DeploymentSpec) -> dict[str, str]:
         found[guard_stack(spec)] = "gradual deployment by CodeDeploy, the AWS Budget, the alarm before a model's end"
     if has_edge(spec):
         found[edge_stack(spec)] = "the firewall, your own domain name"
+    if inference.on(spec.inference, "aws"):
+        found[inference_stack(spec)] = "the GPU endpoints"
     return found
 
 
@@ -69,6 +83,11 @@ def has_firewall(spec: DeploymentSpec) -> bool:
 
 def has_edge(spec: DeploymentSpec) -> bool:
     return has_firewall(spec) or bool(spec.aws.domain)
+
+
+def endpoint(spec: DeploymentSpec, name: str) -> str:
+    """Of a SageMaker endpoint; `images` is its registry's."""
+    return f"{spec.name}-{name}"
 
 
 def table(spec: DeploymentSpec) -> str:

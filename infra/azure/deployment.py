@@ -9,8 +9,9 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.data.tables import TableClient
 from azure.identity import DefaultAzureCredential
 
-from infra import package
+from infra import inference, package
 from infra.azure import names, secret
+from infra.azure.names import DEPLOYMENT
 from infra.azure.preflight import checks
 from infra.checks import answer, require
 from infra.command import run
@@ -58,6 +59,17 @@ class AzureDeployment:
         command = ["az", "functionapp", "deployment", "source", "config-zip", "--src", str(archive)]
         where = ["--resource-group", names.group(self._spec), "--name", names.function_app(self._spec)]
         run([*command, *where, "--subscription", self._spec.azure.subscription, "--output", "none"])
+        if inference.on(self._spec.inference, "azure"):
+            self._open_endpoints(report)
+
+    def _open_endpoints(self, report: Report) -> None:
+        """An endpoint gives no share of its traffic to a deployment that is not there yet, so not in the program."""
+        found = self._stack.outputs()
+        for name in inference.on(self._spec.inference, "azure"):
+            if endpoint := found.get(f"{inference.OUTPUT}{name}"):
+                report.step(f"Opening {name}")
+                share = f"properties.traffic.{DEPLOYMENT}=100"
+                run(["az", "resource", "update", "--ids", endpoint, "--set", share, "--output", "none"])
 
     def outputs(self) -> Mapping[str, str]:
         found = self._stack.outputs()
@@ -85,13 +97,14 @@ class AzureDeployment:
 
     def destroy(self, report: Report, *, delete_data: bool) -> Removal:
         removal = self._stack.destroy(self._settings(), report, delete_data=delete_data)
-        if "vault" in removal.removed:
-            self._purge(removal, report)
+        for resource, name in (("vault", names.vault(self._spec)), ("ml-vault", names.ml_vault(self._spec))):
+            if resource in removal.removed:
+                self._purge(name, removal, report)
         return removal
 
-    def _purge(self, removal: Removal, report: Report) -> None:
+    def _purge(self, name: str, removal: Removal, report: Report) -> None:
         """A removed vault keeps its name for a week, in which the deployment could not come back."""
-        name, where = names.vault(self._spec), ["--subscription", self._spec.azure.subscription, "--output", "json"]
+        where = ["--subscription", self._spec.azure.subscription, "--output", "json"]
         deleted = answer(["az", "keyvault", "show-deleted", "--name", name, *where])
         if deleted["properties"].get("purgeProtectionEnabled"):
             final = deleted["properties"]["scheduledPurgeDate"]

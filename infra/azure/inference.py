@@ -30,7 +30,6 @@ from infra.azure.storage import account
 from infra.inference import Inference
 from infra.spec import DeploymentSpec
 
-DEPLOYMENT = "live"
 # A managed endpoint ends a request after this long at most, and after five seconds where nobody says otherwise.
 REQUEST_SECONDS = inference.PLATFORMS["azure_ml"].seconds
 PROBE_SECONDS = 10
@@ -179,7 +178,7 @@ class Inferences(pulumi.ComponentResource):
         )
         deployment = machinelearningservices.OnlineDeployment(
             f"{name}-deployment",
-            deployment_name=DEPLOYMENT,
+            deployment_name=names.DEPLOYMENT,
             endpoint_name=deployed.name,
             resource_group_name=self._group,
             workspace_name=self._workspace.name,

@@ -9,6 +9,9 @@ import hashlib
 
 from infra.spec import DeploymentSpec
 
+# Of an Azure ML endpoint.
+DEPLOYMENT = "live"
+
 
 def group(spec: DeploymentSpec) -> str:
     return spec.name

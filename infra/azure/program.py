@@ -45,7 +45,7 @@ def declare(spec: DeploymentSpec, *, deletable: bool = False, operator_type: str
         media = Inferences(spec, endpoints, tags, data, data.tenant, opts=opts)
         pulumi.export("inference_image", media.image)
         for name, endpoint in media.endpoints.items():
-            pulumi.export(f"inference_{name}", endpoint)
+            pulumi.export(f"{inference.OUTPUT}{name}", endpoint)
     pulumi.export("url", api.url)
     pulumi.export("subscription", spec.azure.subscription)
     pulumi.export("group", data.group.name)

@@ -35,7 +35,8 @@ DUTY_CYCLE = 60
 
 
 class Inferences(pulumi.ComponentResource):
-    """`urls` are where the services of Cloud Run answer, by name; callers need the invoker's role on each."""
+    """`addresses` are the URLs of Cloud Run's services and the resource names of Vertex AI's endpoints, by name. Who
+    calls them needs a role: roles/run.invoker, roles/aiplatform.user."""
 
     def __init__(self, spec: DeploymentSpec, endpoints: Mapping[str, Inference], opts: pulumi.ResourceOptions) -> None:
         super().__init__("wordup:gcp:Inference", "inference", opts=opts)
@@ -53,12 +54,12 @@ class Inferences(pulumi.ComponentResource):
         self.image = pulumi.Output.concat(
             f"{spec.gcp.region}-docker.pkg.dev/{spec.gcp.project}/", self.registry.repository_id, "/inference"
         )
-        self.urls: dict[str, pulumi.Output[str]] = {}
+        self.addresses: dict[str, pulumi.Output[str]] = {}
         for name, endpoint in endpoints.items():
             if endpoint.on == "cloud_run" and endpoint.image:
-                self.urls[name] = self._service(name, endpoint)
+                self.addresses[name] = self._service(name, endpoint)
             elif endpoint.on == "vertex" and endpoint.image:
-                self._vertex(name, endpoint)
+                self.addresses[name] = self._vertex(name, endpoint)
         self.register_outputs({})
 
     def _service(self, name: str, endpoint: Inference) -> pulumi.Output[str]:
@@ -127,7 +128,7 @@ class Inferences(pulumi.ComponentResource):
         )
         return service.uri
 
-    def _vertex(self, name: str, endpoint: Inference) -> None:
+    def _vertex(self, name: str, endpoint: Inference) -> pulumi.Output[str]:
         """The only resource of Pulumi's that deploys to Vertex AI is Model Garden's; its container may be one's own."""
         family = endpoint.machine_type.partition("-")[0]
         if family not in ACCELERATORS:
@@ -137,7 +138,7 @@ class Inferences(pulumi.ComponentResource):
                 mend=f"Take a machine of {', '.join(ACCELERATORS)}.",
             )
         # The classes of these inputs have names of up to ninety letters; as dictionaries they are checked the same.
-        gcp.vertex.AiEndpointWithModelGardenDeployment(
+        deployed = gcp.vertex.AiEndpointWithModelGardenDeployment(
             f"{name}-endpoint",
             location=self._spec.gcp.region,
             hugging_face_model_id=endpoint.hub_model,
@@ -188,6 +189,9 @@ class Inferences(pulumi.ComponentResource):
             f"Vertex AI counts errors of an endpoint of {self._spec.name}.",
             'resource.type="aiplatform.googleapis.com/Endpoint"'
             ' metric.type="aiplatform.googleapis.com/prediction/online/error_count"',
+        )
+        return pulumi.Output.concat(
+            f"projects/{self._spec.gcp.project}/locations/{self._spec.gcp.region}/endpoints/", deployed.endpoint
         )
 
     def _buckets(self, name: str, endpoint: Inference, account: gcp.serviceaccount.Account) -> list[pulumi.Resource]:

@@ -43,8 +43,8 @@ def declare(spec: DeploymentSpec, package: Path | None, *, deletable: bool = Fal
     if endpoints:
         media = Inferences(spec, endpoints, opts=opts)
         pulumi.export("inference_image", media.image)
-        for name, url in media.urls.items():
-            pulumi.export(f"inference_{name}", url)
+        for name, url in media.addresses.items():
+            pulumi.export(f"{inference.OUTPUT}{name}", url)
     pulumi.export("url", api.url)
     pulumi.export("project", spec.gcp.project)
     pulumi.export("region", spec.gcp.region)

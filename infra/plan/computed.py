@@ -68,6 +68,7 @@ OUTPUTS: dict[str, Callable[[Values], Values]] = {
     },
     "gcp:cloudrunv2/service:Service": lambda inputs: {"uri": f"https://{inputs['name']}.offline.run.app"},
     "gcp:serviceaccount/account:Account": _account,
+    "gcp:vertex/aiEndpointWithModelGardenDeployment:AiEndpointWithModelGardenDeployment": lambda _: {"endpoint": "1"},
 }
 IDS: dict[str, Callable[[Values], str]] = {
     "azure-native:resources:ResourceGroup": lambda inputs: f"/subscriptions/offline/resourceGroups/{inputs['name']}",

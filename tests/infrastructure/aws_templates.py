@@ -30,6 +30,25 @@ SETTINGS: dict[str, dict[str, Any]] = {
         },
         "tags": {"team": "support"},
     },
+    "endpoints": {
+        "profile": "production",
+        "inference": {
+            "draw": {
+                "on": "sagemaker",
+                "model": "s3://models/sdxl",
+                "image": f"sha256:{'a' * 64}",
+                "max_instances": 4,
+                "outputs": ["s3://pictures/out"],
+            },
+            "film": {
+                "on": "sagemaker_async",
+                "model": f"hub:acme/wan@{'b' * 40}",
+                "image": f"sha256:{'a' * 64}",
+                "min_instances": 0,
+                "timeout_seconds": 3000,
+            },
+        },
+    },
 }
 
 

@@ -27,11 +27,11 @@ _CODES: dict[str, type[EndpointError]] = {
 
 
 class SageMakerEndpoint:
-    """`name` is the endpoint's. `url` stands in for the region's own address; empty is AWS. SageMaker itself
-    ends a whole answer after 60 s and a streamed one after 8 minutes."""
+    """`name` is the endpoint's. `url` stands in for the region's own address; empty is AWS, in `region` or where the
+    environment says. SageMaker itself ends a whole answer after 60 s and a streamed one after 8 minutes."""
 
-    def __init__(self, name: str, url: str = "", *, timeout: float = 480.0) -> None:
-        self._name, self._url, self._timeout = name, url, timeout
+    def __init__(self, name: str, url: str = "", *, region: str = "", timeout: float = 480.0) -> None:
+        self._name, self._url, self._region, self._timeout = name, url, region, timeout
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sagemaker")
         self._client: Any = None
 
@@ -86,7 +86,7 @@ class SageMakerEndpoint:
                 max_pool_connections=THREADS,
             )
             self._client = get_session().create_client(
-                "sagemaker-runtime", endpoint_url=self._url or None, config=config
+                "sagemaker-runtime", self._region or None, endpoint_url=self._url or None, config=config
             )
         return self._client
 

@@ -7,7 +7,7 @@ from typing import Any
 
 KNOWLEDGE = Path(__file__).parents[2] / "knowledge"
 QUESTIONS: list[dict[str, Any]] = tomllib.loads((KNOWLEDGE / "eval" / "questions.toml").read_text())["question"]
-LEAST = 230
+LEAST = 300
 KINDS = {"equivalence", "limit", "howto", "comparison", "concept", "price", "offtopic"}
 LANGUAGES = {"en", "de", "fr", "es", "it", "pt"}
 

@@ -9,9 +9,10 @@ RUN python -m venv --without-pip /venv \
 COPY functions/server.py /app/server.py
 COPY functions/wordup /app/wordup
 COPY functions/web /app/web
-COPY knowledge /app/knowledge
-# Compiled here, because nothing can be written where it runs.
-RUN /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /app /venv
+COPY knowledge /tmp/knowledge
+# Indexed and compiled here, because nothing can be written where it runs.
+RUN PYTHONPATH=/app /venv/bin/python -m wordup.index /tmp/knowledge /app/knowledge.db \
+    && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /app /venv
 
 
 FROM python:3.13-slim

@@ -110,6 +110,11 @@ def node_modules(*options: str) -> None:
         run([VENV / "bin" / "node", NPM, "ci", *options])
 
 
+def knowledge() -> None:
+    """The index that the bot answers from in a checkout; it is built at the first question where this did not."""
+    run([VENV / "bin" / "python", "-m", "wordup.index", "knowledge", "build"])
+
+
 def ministack() -> None:
     uv()
     stamp = digest(REQUIREMENTS / "ministack.txt")
@@ -249,9 +254,9 @@ PURPOSES = {
     "aws": DEPLOY,
     "gcp": [partial(environment, "pulumi")],
     "azure": [partial(environment, "pulumi")],
-    "serve": [partial(environment, "deploy")],
+    "serve": [partial(environment, "deploy"), knowledge],
     "check": [partial(environment, "dev")],
-    "setup": DEVELOP,
+    "setup": [*DEVELOP, knowledge],
     "test": [*DEVELOP, chromium],
     "bench": [partial(environment, "bench"), ministack],
     "lock": [lock],

@@ -87,6 +87,7 @@ def lay_out(folder: Path) -> Image:
             source, target = rest.split()
             _copy(source, built / target.lstrip("/"))
     _install(built / "venv", built / "tmp" / "server.txt")
+    _index(built, [rest for word, rest in build if word == "RUN"])
     for word, rest in last:
         if word == "COPY":
             _, source, target = rest.split()
@@ -115,6 +116,12 @@ def _copy(source: str, target: Path) -> None:
             place = target if path == found else target / path.relative_to(found)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
+
+
+def _index(built: Path, commands: list[str]) -> None:
+    assert any("python -m wordup.index /tmp/knowledge /app/knowledge.db" in command for command in commands)
+    command = [sys.executable, "-m", "wordup.index", built / "tmp" / "knowledge", built / "app" / "knowledge.db"]
+    subprocess.run(command, env={"PYTHONPATH": str(built / "app")}, check=True)
 
 
 def _install(folder: Path, lock: Path) -> None:

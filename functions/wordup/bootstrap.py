@@ -76,7 +76,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
     secrets = SecretReader(_Adapters())
     catalogue = Catalogue.load(settings.model_prices)
     _check_model(catalogue, settings)
-    knowledge = Knowledge(settings.knowledge_dir)
+    knowledge = Knowledge(settings.knowledge_dir, settings.data_dir)
     providers: dict[str, Provider] = {}
 
     def provider(name: str) -> Provider:
@@ -95,6 +95,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
         await chat.close()
         for opened in providers.values():
             await opened.close()
+        knowledge.close()
         await store.close()
 
     return Bot(

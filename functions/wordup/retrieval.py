@@ -1,48 +1,59 @@
-"""Retrieval over a folder of Markdown: SQLite's FTS5 and BM25, built in memory at the first question.
+"""Retrieval: which passages of the knowledge index answer a question.
 
-A document is cut at its headings into passages. Its front matter (TOML between `+++` lines, or `key: value` and
-`- item` between `---` lines) may give `title`, `sources` (the documentation that its facts come from) and `keywords`
-(other names of its subject). A line `Source: URL` in a section names that section's own source.
+A question's words are looked up by BM25, those of other languages by their English ones. The service table then says
+which of them are names, however they are spelled, and what the named things are: passages about the same concept on
+the clouds asked for count more, so that "the Azure counterpart of SQS" finds Service Bus.
 """
 
 import math
-import re
 import sqlite3
 import threading
-import tomllib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from wordup.errors import ConfigurationError
+from wordup.languages import ENGLISH
 from wordup.providers.base import Passage
-from wordup.terms import CLOUDS, in_context, terms
+from wordup.questions import Question, in_context, parse
+from wordup.services import CLOUDS, Cloud, Service, described
+from wordup.spelling import cuts, distance, typos
 
-# In the package the folder lies beside the application, in the repository beside functions/.
-_ROOTS = (Path(__file__).parents[1], Path(__file__).parents[2])
-# What a model gets of one passage is bounded in `prompts`; cut here at a paragraph instead of there in a word.
-PASSAGE_CHARACTERS = 1_800
-_HOLDING = "SELECT rowid FROM passages WHERE passages MATCH ?"
-# The weights of keywords, title and text: a word in a heading says more than one in the text.
-_RANKED = """
-SELECT rowid, id, title, body, url, bm25(passages, 0.5, 3.0, 1.0) AS score
-FROM passages WHERE passages MATCH ? ORDER BY rowid
+# In the package the index lies beside the application; in a checkout it is built from the folder in the root.
+PACKAGED = Path(__file__).parents[1] / "knowledge.db"
+CHECKOUT = Path(__file__).parents[2]
+# The weights of names, title, keywords and text: a word in a heading says more than one in the text.
+_RANKED = "SELECT rowid, -bm25(passages, 3.0, 2.5, 0.5, 1.0) FROM passages WHERE passages MATCH ?"
+_NEAR = "SELECT DISTINCT word FROM typo WHERE cut IN (SELECT value FROM json_each(?))"
+_NAMES = "SELECT key, service, cloud, weight FROM name WHERE key IN (SELECT value FROM json_each(?))"
+_CANDIDATES = """
+SELECT rowid, document, cloud FROM passage WHERE rowid IN (SELECT value FROM json_each(?))
+UNION SELECT rowid, document, cloud FROM passage WHERE document IN (SELECT value FROM json_each(?))
 """
+_SUBJECT = "SELECT 1 FROM passages WHERE passages MATCH '{names title keywords} : ' || ? LIMIT 1"
 # How much of a question a passage must hold, as the share of its words weighted by their rarity; less is enough with
-# a word that is some document's subject, that is in a title or a keyword. A word that no passage holds counts as the
-# rarest, so that a question about something else finds nothing.
+# a word that some passage has in its title, and still less where the question names something of the service table. A
+# word that no passage holds counts as the rarest, so that a question about something else finds nothing.
 FLOOR = 0.5
-SUBJECT_FLOOR = 0.2
-# For a passage whose title names a cloud, when the question names one.
+SUBJECT_FLOOR = 0.25
+NAMED_FLOOR = 0.15
+# For a passage about one cloud, when the question names one.
 SAME_CLOUD, OTHER_CLOUD = 1.5, 0.5
+# What the name of a thing adds to the passages of its entry, by BM25's measure, and to those of other documents that
+# have the name in their title.
+NAMED = 12.0
+# What a document's kind is worth to a question of a kind.
+TABLE_INTENTS = {"equivalence": 1.6, "limit": 1.3, "price": 1.3, "concept": 1.1, "howto": 0.6}
 # Longer text than this is no question; its most frequent words tell what it is about.
-QUERY_TERMS = 40
-_HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
-_FENCE = re.compile(r"^(```|~~~)")
-_SOURCE = re.compile(r"^Sources?:\s*<?(https?://[^\s>]+)>?\s*$")
+QUERY_TERMS = 24
+# What a model gets of one passage is bounded in `prompts`.
+PASSAGE_CHARACTERS = 1_800
+# What a document's second passage is worth beside its first.
+ANOTHER = 0.8
+_LONGEST_NAME = 6
+MOST_CANDIDATES = 60
 
 
 class Asked(Protocol):
@@ -57,183 +68,203 @@ def contextual_query(message: str, past: Sequence[Asked]) -> str:
     return in_context(message, past[-1].question if past else "")
 
 
-class Section(msgspec.Struct, frozen=True):
-    """A passage before it is indexed."""
+class _Name(msgspec.Struct, frozen=True):
+    """A name that a question holds: an entry of the service table, its cloud ("" for the concept) and a weight."""
 
-    id: str
-    title: str
-    text: str
-    url: str
-    keywords: str
-
-
-class _FrontMatter(msgspec.Struct):
-    title: str = ""
-    sources: list[str] = []
-    keywords: list[str] = []
+    service: str
+    cloud: str
+    weight: float
+    words: int
 
 
 class Knowledge:
-    """The passages of a folder; empty: the one that ships. Reads no file before the first search. Raises
-    ConfigurationError when there is no such folder."""
+    """The index of the knowledge that ships, or of a folder of the operator's. Reads nothing before the first search.
+    Raises ConfigurationError when there is no such folder."""
 
-    def __init__(self, folder: str = "") -> None:
-        self._folder = _existing([Path(folder)] if folder else [root / "knowledge" for root in _ROOTS])
+    def __init__(self, folder: str = "", data_dir: str = "data") -> None:
+        self._locate = _located(folder, data_dir)
         self._lock = threading.Lock()
         self._index: sqlite3.Connection | None = None
 
     def search(self, query: str, *, limit: int = 3) -> list[Passage]:
         """The passages that answer the query, the best first; none when it is about something else."""
-        words = Counter(dict(Counter(terms(query)).most_common(QUERY_TERMS)))
-        if not words:
-            return []
+        question = parse(query)
         with self._lock:
-            index = self._index = self._index or _build(self._folder)
-            return _ranked(index, words, limit)
+            if self._index is None:
+                self._index = _opened(self._locate())
+            return _Search(self._index, question).best(limit)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._index is not None:
+                self._index.close()
+                self._index = None
 
 
-def _existing(candidates: list[Path]) -> Path:
-    for folder in candidates:
-        if folder.is_dir():
-            return folder
-    raise ConfigurationError(
-        "WORDUP_KNOWLEDGE_DIR", f"There is no folder {candidates[0]}.", mend="Name a folder of Markdown files."
-    )
+def _located(folder: str, data_dir: str) -> Callable[[], Path]:
+    if folder:
+        if not Path(folder).is_dir():
+            raise ConfigurationError(
+                "WORDUP_KNOWLEDGE_DIR", f"There is no folder {folder}.", mend="Name a folder of Markdown files."
+            )
+        return lambda: _current(Path(folder), Path(data_dir))
+    if PACKAGED.exists():
+        return lambda: PACKAGED
+    return lambda: _current(CHECKOUT / "knowledge", CHECKOUT / "build")
 
 
-def sections(folder: Path) -> Iterator[Section]:
-    """Every passage of a folder, in a stable order."""
-    for path in sorted(folder.rglob("*.md")):
-        document = path.relative_to(folder).with_suffix("").as_posix()
-        yield from _sections(document, path.read_text(encoding="utf-8"))
+def _current(folder: Path, beside: Path) -> Path:
+    from wordup import index  # a function, which has its index, never builds one
+
+    return index.current(folder, beside)
 
 
-def _sections(document: str, markdown: str) -> Iterator[Section]:
-    front, body = _front_matter(markdown)
-    sources = front.get("sources") or [""]
-    title = front.get("title", [""])[0]
-    keywords = " ".join(front.get("keywords", []))
-    taken: Counter[str] = Counter()
-    for heading, level, text in _cut_at_headings(body):
-        if level == 1 and not title:
-            title = heading
-        source, text = _own_source(text)
-        slug = re.sub(r"\W+", "-", heading.lower()).strip("-") or "introduction"
-        name = title or document
-        full_title = f"{name}: {heading}" if heading and heading != title else name
-        for part in _bounded(text):
-            taken[slug] += 1
-            number = f"-{taken[slug]}" if taken[slug] > 1 else ""
-            yield Section(f"{document}#{slug}{number}", full_title, part, source or sources[0], keywords)
-            keywords = ""  # they are the document's: on every section they would tell none from another
-
-
-def _front_matter(markdown: str) -> tuple[dict[str, list[str]], str]:
-    """TOML between `+++`, or `key: value` and `- item` lines between `---`; what else YAML knows is left alone."""
-    if toml := re.match(r"\+\+\+\n(.*?)\n\+\+\+\n(.*)", markdown, re.DOTALL):
-        front = msgspec.convert(tomllib.loads(toml[1]), _FrontMatter)
-        return {"title": [front.title], "sources": front.sources, "keywords": front.keywords}, toml[2]
-    found = re.match(r"---\r?\n(.*?)\r?\n---\r?\n(.*)", markdown, re.DOTALL)
-    if not found:
-        return {}, markdown
-    lines: dict[str, list[str]] = {}
-    key = ""
-    for line in found[1].splitlines():
-        if item := re.match(r"\s*-\s+(.+)", line):
-            lines.setdefault(key, []).append(item[1].strip())
-        elif pair := re.match(r"(\w+):\s*(.*)", line):
-            key = pair[1]
-            lines[key] = [pair[2].strip()] if pair[2].strip() else []
-    return lines, found[2]
-
-
-def _cut_at_headings(body: str) -> Iterator[tuple[str, int, str]]:
-    heading, level, lines, fenced = "", 0, list[str](), False
-    for line in body.splitlines():
-        fenced ^= bool(_FENCE.match(line))
-        found = None if fenced else _HEADING.match(line)
-        if found:
-            yield heading, level, "\n".join(lines).strip()
-            heading, level, lines = found[2], len(found[1]), []
-        else:
-            lines.append(line)
-    yield heading, level, "\n".join(lines).strip()
-
-
-def _own_source(text: str) -> tuple[str, str]:
-    kept: list[str] = []
-    source = ""
-    for line in text.splitlines():
-        found = _SOURCE.match(line)
-        source = source or (found[1] if found else "")
-        if not found:
-            kept.append(line)
-    return source, "\n".join(kept).strip()
-
-
-def _bounded(text: str) -> Iterator[str]:
-    """The text in parts of at most PASSAGE_CHARACTERS, cut between paragraphs where they allow it."""
-    part = ""
-    for paragraph in re.split(r"\n\s*\n", text):
-        for piece in (paragraph[i : i + PASSAGE_CHARACTERS] for i in range(0, len(paragraph), PASSAGE_CHARACTERS)):
-            if part and len(part) + len(piece) + 2 > PASSAGE_CHARACTERS:
-                yield part
-                part = ""
-            part = f"{part}\n\n{piece}" if part else piece
-    if part:
-        yield part
-
-
-def _build(folder: Path) -> sqlite3.Connection:
-    index = sqlite3.connect(":memory:", check_same_thread=False)
-    index.execute(
-        "CREATE VIRTUAL TABLE passages USING fts5(keywords, title, body, id UNINDEXED, url UNINDEXED,"
-        " tokenize = 'porter unicode61 remove_diacritics 2')"
-    )
-    index.executemany(
-        "INSERT INTO passages (keywords, title, body, id, url) VALUES (?, ?, ?, ?, ?)",
-        ((section.keywords, section.title, section.text, section.id, section.url) for section in sections(folder)),
-    )
+def _opened(file: Path) -> sqlite3.Connection:
+    """Without a lock or a journal, so that it opens where nothing can be written."""
+    try:
+        index = sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+        index.execute("SELECT rowid FROM passages WHERE passages MATCH 'a'").fetchone()
+    except sqlite3.Error as error:
+        raise ConfigurationError(
+            "the knowledge index",
+            f"{file} cannot be read: {error}.",
+            mend="Build it anew with `wordup knowledge build`; its reader needs an SQLite with FTS5.",
+        ) from error
     return index
 
 
-def _ranked(index: sqlite3.Connection, words: Counter[str], limit: int) -> list[Passage]:
-    (size,) = index.execute("SELECT count(*) FROM passages").fetchone()
-    if not size:
-        return []
-    share: dict[int, float] = {}
-    whole, floor = 0.0, FLOOR
-    for word in words:
-        rows = index.execute(_HOLDING, (_quoted(word),)).fetchall()
-        rarity = math.log(1 + (size - len(rows) + 0.5) / (len(rows) + 0.5))
-        whole += rarity
-        for (row,) in rows:
-            share[row] = share.get(row, 0.0) + rarity
-        if index.execute(_HOLDING, (f"{{keywords title}} : {_quoted(word)}",)).fetchone():
-            floor = SUBJECT_FLOOR
-    relevant = {row for row, held in share.items() if held >= floor * whole}
-    # A word that the query repeats stands twice in it, and so weighs twice.
-    query = " OR ".join(_quoted(word) for word, times in words.items() for _ in range(min(times, 2)))
-    clouds = {CLOUDS[word] for word in words if word in CLOUDS}
-    hits = [
-        Passage(id=passage_id, title=title, text=body, url=url, score=-score * _of_cloud(title, clouds))
-        for row, passage_id, title, body, url, score in index.execute(_RANKED, (query,))
-        if row in relevant
-    ]
-    return sorted(hits, key=lambda hit: -hit.score)[:limit]
+class _Search:
+    """One question over the index."""
+
+    def __init__(self, index: sqlite3.Connection, question: Question) -> None:
+        self._index = index
+        self._question = question
+        self._scores: dict[int, float] = {}
+        self._shares: dict[int, float] = {}
+        self._whole = 0.0
+        self._subject = False
+        (size,) = index.execute("SELECT value FROM meta WHERE key = 'passages'").fetchone()
+        self._size = int(size)
+
+    def best(self, limit: int) -> list[Passage]:
+        question = self._question
+        words = list(question.weights.items())[:QUERY_TERMS]
+        tokens = list(question.tokens)
+        for word, weight in words:
+            rows = self._rows(word)
+            if not rows and (near := self._corrected(word)):
+                tokens = [near if token == word else token for token in tokens]
+                word, rows = near, self._rows(near)
+            self._add(rows, weight, asked=bool(rows) or question.language == ENGLISH)
+            self._subject |= bool(rows) and self._is_subject(word)
+        for word, weight in question.synonyms.items():
+            self._add(self._rows(word), weight, asked=False)
+        names = list(self._names(tokens))
+        return self._ranked(names, limit)
+
+    def _rows(self, word: str) -> list[tuple[int, float]]:
+        return self._index.execute(_RANKED, (_quoted(word),)).fetchall()
+
+    def _is_subject(self, word: str) -> bool:
+        return self._index.execute(_SUBJECT, (_quoted(word),)).fetchone() is not None
+
+    def _add(self, rows: list[tuple[int, float]], weight: float, *, asked: bool) -> None:
+        rarity = math.log(1 + (self._size - len(rows) + 0.5) / (len(rows) + 0.5))
+        self._whole += rarity if asked else 0
+        for row, score in rows:
+            self._scores[row] = self._scores.get(row, 0.0) + weight * score
+            if asked:
+                self._shares[row] = self._shares.get(row, 0.0) + rarity
+
+    def _corrected(self, word: str) -> str:
+        """The word of a name that this one is nearest to, if it is near."""
+        if not (most := typos(word)) or not word.isascii():
+            return ""
+        marks = sorted(cuts(word))
+        near = ((distance(word, found), found) for (found,) in self._index.execute(_NEAR, (_json(marks),)))
+        return min((pair for pair in near if pair[0] <= most), default=(0, ""))[1]
+
+    def _names(self, tokens: list[str]) -> Iterator[_Name]:
+        """The longest names first: what is part of one is no other."""
+        spans = {
+            (at, width): "".join(tokens[at : at + width])
+            for width in range(_LONGEST_NAME, 0, -1)
+            for at in range(len(tokens) - width + 1)
+        }
+        keys = sorted(set(spans.values()))
+        found: dict[str, list[tuple[str, str, float]]] = {}
+        for key, *name in self._index.execute(_NAMES, (_json(keys),)):
+            found.setdefault(key, []).append(tuple(name))
+        taken: set[int] = set()
+        for (at, width), key in spans.items():
+            places = range(at, at + width)
+            if key in found and taken.isdisjoint(places):
+                taken.update(places)
+                yield from (_Name(service, cloud, weight, width) for service, cloud, weight in found[key])
+
+    def _ranked(self, names: list[_Name], limit: int) -> list[Passage]:
+        named: dict[str, float] = {}
+        for name in names:
+            named[name.service] = max(named.get(name.service, 0.0), name.weight)
+        floor = (NAMED_FLOOR if named else SUBJECT_FLOOR if self._subject else FLOOR) * self._whole
+        clouds = self._clouds(names)
+        relevant = sorted((row for row, share in self._shares.items() if share >= floor), key=self._order)
+        relevant = relevant[:MOST_CANDIDATES]
+        documents = [f"service:{service}" for service in named]
+        rows = self._index.execute(_CANDIDATES, (_json(relevant), _json(documents)))
+        best: dict[str, list[tuple[float, int]]] = {}
+        for row, document, cloud in rows:
+            score = self._scores.get(row, 0.0) * _of_cloud(cloud, clouds)
+            kind, _, name = document.partition(":")
+            if kind == "service":
+                score = score * TABLE_INTENTS.get(self._question.intent, 1.0) + NAMED * named.get(name, 0.0)
+            best.setdefault(document, []).append((-score, row))
+        chosen = [pair for found in best.values() for pair in _falling(sorted(found))]
+        return [self._passage(row, -score, clouds) for score, row in sorted(chosen)[:limit]]
+
+    def _order(self, row: int) -> tuple[float, int]:
+        return -self._scores[row], row
+
+    def _clouds(self, names: list[_Name]) -> frozenset[Cloud]:
+        """The clouds that the answer is about: not that of the product whose counterpart is asked for."""
+        asked = self._question.clouds
+        named = {name.cloud for name in names}
+        own = frozenset[Cloud](cloud for cloud in CLOUDS if cloud in named)
+        if self._question.intent == "equivalence":
+            return asked - own if len(asked) > 1 else asked
+        return asked or own
+
+    def _passage(self, row: int, score: float, clouds: frozenset[Cloud]) -> Passage:
+        query = "SELECT document, anchor, title, text, url FROM passage WHERE rowid = ?"
+        document, anchor, title, text, url = self._index.execute(query, (row,)).fetchone()
+        service = None
+        if document.startswith("service:"):
+            query = "SELECT entry FROM service WHERE id = ?"
+            (entry,) = self._index.execute(query, (document.partition(":")[2],)).fetchone()
+            service = msgspec.json.decode(entry, type=Service)
+            text = described(service, clouds, PASSAGE_CHARACTERS)
+            title = service.concept
+        passage_id = f"{document}#{anchor}" if anchor else document
+        return Passage(id=passage_id, title=title, text=text, url=url, score=round(score, 3), service=service)
 
 
-def _of_cloud(title: str, clouds: set[str]) -> float:
-    """What a passage's score is worth for a question that names `clouds`. BM25 cannot tell: most passages hold the
-    clouds' names, which makes them worthless to it."""
-    named = {CLOUDS[word] for word in terms(title) if word in CLOUDS}
-    if not clouds or not named:
+def _of_cloud(cloud: str, clouds: frozenset[Cloud]) -> float:
+    """What a passage's score is worth for an answer about `clouds`. BM25 cannot tell: most passages hold the clouds'
+    names, which makes them worthless to it."""
+    if not clouds or not cloud:
         return 1.0
-    if named <= clouds:
-        return SAME_CLOUD
-    return 1.0 if named & clouds else OTHER_CLOUD
+    return SAME_CLOUD if cloud in clouds else OTHER_CLOUD
+
+
+def _falling(found: list[tuple[float, int]]) -> Iterator[tuple[float, int]]:
+    """A document's later passages count less, so that other documents are heard; an entry's are one text."""
+    return ((score * ANOTHER**n, row) for n, (score, row) in enumerate(found))
 
 
 def _quoted(word: str) -> str:
     """A word as an FTS5 string, in which no character is an operator."""
     return '"' + word.replace('"', '""') + '"'
+
+
+def _json(values: Sequence[object]) -> str:
+    return msgspec.json.encode(values).decode()

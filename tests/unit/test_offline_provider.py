@@ -4,8 +4,8 @@ import pytest
 
 from wordup.providers.base import CompletionRequest, Delta, Finish, Message
 from wordup.providers.offline import DELTA_CHARACTERS, OfflineProvider
+from wordup.questions import in_context
 from wordup.retrieval import Knowledge
-from wordup.terms import in_context
 
 KNOWLEDGE = Knowledge()
 PROVIDER = OfflineProvider()

@@ -37,7 +37,8 @@ def test_package_stays_under_its_size(built: Path):
 def test_package_holds_one_entry_point_the_bot_and_its_knowledge(built: Path):
     names = zipfile.ZipFile(built).namelist()
     assert {"lambda_function.py", "wordup/app.py", "wordup/models.toml"} <= set(names)
-    assert any(name.startswith("knowledge/") and name.endswith(".md") for name in names)
+    assert "knowledge.db" in names
+    assert not [name for name in names if name.startswith("knowledge/")]
     assert any(name.startswith("web/") for name in names)
     assert not {"server.py", "main.py", "function_app.py"} & set(names)
 

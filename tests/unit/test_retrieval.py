@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wordup.documents import SECTION_CHARACTERS, read
 from wordup.errors import ConfigurationError
 from wordup.prompts import PASSAGE_BYTES
-from wordup.retrieval import PASSAGE_CHARACTERS, Knowledge, contextual_query, sections
+from wordup.retrieval import Knowledge, contextual_query
 
 SHIPPED = Path(__file__).parents[2] / "knowledge"
 KNOWLEDGE = Knowledge()
@@ -23,31 +24,34 @@ def found(query: str, *, limit: int = 3) -> list[str]:
 @pytest.mark.parametrize(
     ("question", "passage"),
     [
-        ("How long can a Lambda function run?", "serverless-functions#aws-lambda-limits"),
-        ("What is the maximum memory of AWS Lambda?", "serverless-functions#aws-lambda-limits"),
-        ("azure functions http timeout", "serverless-functions#azure-functions-limits"),
-        ("Cloud Run request timeout", "containers#google-cloud-run"),
-        ("kubernetes cluster price", "containers#managed-kubernetes-eks-gke-aks"),
-        ("What is the Azure counterpart of SQS?", "messaging#azure-service-bus-and-queue-storage"),
-        ("equivalent of S3 on Azure", "service-names#storage-and-databases"),
-        ("Which GCP service is like DynamoDB?", "service-names#storage-and-databases"),
-        ("BigQuery counterpart on AWS", "service-names#storage-and-databases"),
-        ("How large can an SQS message be?", "messaging#amazon-sqs"),
-        ("pub/sub message retention", "messaging#google-pub-sub"),
-        ("max item size dynamodb", "nosql-databases#amazon-dynamodb"),
-        ("firestore document size", "nosql-databases#google-firestore"),
-        ("How do I generate a presigned URL?", "object-storage#amazon-s3"),
-        ("How do I upload a file to Google Cloud Storage in Python?", "object-storage#google-cloud-storage"),
-        ("too many database connections from lambda", "relational-databases#connections-from-functions-and-containers"),
-        ("how many role assignments per subscription", "identity#azure-rbac-and-microsoft-entra-id"),
-        ("what is a managed identity", "identity#managed-identities-and-federation"),
-        ("How do I store secrets safely?", "secrets#aws-secrets-manager-and-parameter-store"),
-        ("What does a NAT gateway cost?", "networking#nat-gateways-leaving-without-a-public-address"),
-        ("log retention cloudwatch", "observability#amazon-cloudwatch"),
-        ("Is there a hard spending limit on AWS?", "cost-control#budgets-and-alerts"),
-        ("free tier of cloud run", "cost-control#free-tiers-of-serverless-services"),
-        ("CloudFormation resource limit", "infrastructure-as-code#aws-cloudformation-and-cdk"),
-        ("spot instance notice", "compute#spot-and-preemptible-machines"),
+        ("How long can a Lambda function run?", "article:serverless-functions#aws-lambda-limits"),
+        ("What is the maximum memory of AWS Lambda?", "article:serverless-functions#aws-lambda-limits"),
+        ("azure functions http timeout", "article:serverless-functions#azure-functions-limits"),
+        ("Cloud Run request timeout", "article:containers#google-cloud-run"),
+        ("kubernetes cluster price", "article:containers#managed-kubernetes-eks-gke-aks"),
+        ("What is the Azure counterpart of SQS?", "article:messaging#azure-service-bus-and-queue-storage"),
+        ("equivalent of S3 on Azure", "article:service-names#storage-and-databases"),
+        ("Which GCP service is like DynamoDB?", "article:service-names#storage-and-databases"),
+        ("BigQuery counterpart on AWS", "article:service-names#storage-and-databases"),
+        ("How large can an SQS message be?", "article:messaging#amazon-sqs"),
+        ("pub/sub message retention", "article:messaging#google-pub-sub"),
+        ("max item size dynamodb", "article:nosql-databases#amazon-dynamodb"),
+        ("firestore document size", "article:nosql-databases#google-firestore"),
+        ("How do I generate a presigned URL?", "article:object-storage#amazon-s3"),
+        ("How do I upload a file to Google Cloud Storage in Python?", "article:object-storage#google-cloud-storage"),
+        (
+            "too many database connections from lambda",
+            "article:relational-databases#connections-from-functions-and-containers",
+        ),
+        ("how many role assignments per subscription", "article:identity#azure-rbac-and-microsoft-entra-id"),
+        ("what is a managed identity", "article:identity#managed-identities-and-federation"),
+        ("How do I store secrets safely?", "article:secrets#aws-secrets-manager-and-parameter-store"),
+        ("What does a NAT gateway cost?", "article:networking#nat-gateways-leaving-without-a-public-address"),
+        ("log retention cloudwatch", "article:observability#amazon-cloudwatch"),
+        ("Is there a hard spending limit on AWS?", "article:cost-control#budgets-and-alerts"),
+        ("free tier of cloud run", "article:cost-control#free-tiers-of-serverless-services"),
+        ("CloudFormation resource limit", "article:infrastructure-as-code#aws-cloudformation-and-cdk"),
+        ("spot instance notice", "article:compute#spot-and-preemptible-machines"),
     ],
 )
 def test_question_finds_its_passage(question: str, passage: str) -> None:
@@ -89,7 +93,7 @@ def test_question_about_something_else_finds_nothing(question: str) -> None:
 )
 def test_syntax_of_the_index_in_a_question_means_nothing(question: str) -> None:
     KNOWLEDGE.search(question)
-    assert "serverless-functions#aws-lambda-limits" in found("aws lambda memory")
+    assert "article:serverless-functions#aws-lambda-limits" in found("aws lambda memory")
 
 
 @given(st.text())
@@ -139,15 +143,19 @@ def turns(*questions: str) -> list[Asked]:
 @pytest.mark.parametrize(
     ("before", "message", "passage"),
     [
-        ("How long can a Lambda function run?", "And on Azure?", "serverless-functions#azure-functions-limits"),
-        ("What is the size limit of an item in DynamoDB?", "and in azure?", "nosql-databases#azure-cosmos-db"),
-        ("What is DynamoDB?", "How does it expire items?", "nosql-databases#amazon-dynamodb-expiry-streams-backup"),
-        ("How do I rotate a secret?", "And on Google Cloud?", "secrets#google-secret-manager"),
-        ("How do I rotate a secret?", "azure?", "secrets#azure-key-vault"),
+        ("How long can a Lambda function run?", "And on Azure?", "article:serverless-functions#azure-functions-limits"),
+        ("What is the size limit of an item in DynamoDB?", "and in azure?", "article:nosql-databases#azure-cosmos-db"),
+        (
+            "What is DynamoDB?",
+            "How does it expire items?",
+            "article:nosql-databases#amazon-dynamodb-expiry-streams-backup",
+        ),
+        ("How do I rotate a secret?", "And on Google Cloud?", "article:secrets#google-secret-manager"),
+        ("How do I rotate a secret?", "azure?", "article:secrets#azure-key-vault"),
         (
             "What is a NAT gateway?",
             "How much does it cost?",
-            "networking#nat-gateways-leaving-without-a-public-address",
+            "article:networking#nat-gateways-leaving-without-a-public-address",
         ),
     ],
 )
@@ -171,10 +179,10 @@ def test_folder_of_the_operator_takes_the_place_of_the_shipped_one(tmp_path: Pat
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "handbook.md").write_text("# Handbook\n\n## Badges\n\nBadges are at the gate.\n")
     (tmp_path / "plain.md").write_text("No heading: the printer is on floor three.")
-    knowledge = Knowledge(str(tmp_path))
+    knowledge = Knowledge(str(tmp_path), str(tmp_path / "data"))
     (badge,) = knowledge.search("Where are the badges?")
-    assert (badge.id, badge.title, badge.url) == ("deep/handbook#badges", "Handbook: Badges", "")
-    assert [passage.id for passage in knowledge.search("printer floor")] == ["plain#introduction"]
+    assert (badge.id, badge.title, badge.url) == ("article:deep/handbook#badges", "Handbook: Badges", "")
+    assert [passage.id for passage in knowledge.search("printer floor")] == ["article:plain#introduction"]
     assert knowledge.search("aws lambda") == []
 
 
@@ -185,25 +193,25 @@ def test_missing_folder_is_a_configuration_error(tmp_path: Path) -> None:
 
 
 def test_empty_folder_finds_nothing(tmp_path: Path) -> None:
-    assert Knowledge(str(tmp_path)).search("lambda") == []
+    assert Knowledge(str(tmp_path), str(tmp_path / "data")).search("lambda") == []
 
 
 def test_headings_in_code_cut_nothing_and_equal_headings_get_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("## Same\n\n```bash\n# no heading\n```\n\n## Same\n\nSecond.\n")
-    first, second = sections(tmp_path)
-    assert (first.id, second.id) == ("a#same", "a#same-2")
+    first, second = read(tmp_path)
+    assert (first.anchor, second.anchor) == ("same", "same-2")
     assert "# no heading" in first.text
 
 
 def test_long_section_is_cut_between_paragraphs(tmp_path: Path) -> None:
     paragraphs = [f"{number} " + "word " * 100 for number in range(20)] + ["x" * 5_000]
     (tmp_path / "long.md").write_text("\n\n".join(paragraphs))
-    parts = [section.text for section in sections(tmp_path)]
-    assert all(len(part) <= PASSAGE_CHARACTERS for part in parts)
+    parts = [section.text for section in read(tmp_path)]
+    assert all(len(part) <= SECTION_CHARACTERS for part in parts)
     assert "".join("".join(parts).split()) == "".join("".join(paragraphs).split())
 
 
 def test_every_shipped_passage_fits_into_a_prompt() -> None:
-    shipped = list(sections(SHIPPED))
-    assert len({section.id for section in shipped}) == len(shipped)
+    shipped = list(read(SHIPPED))
+    assert len({(section.document, section.anchor) for section in shipped}) == len(shipped)
     assert all(len(f"{section.title}\n{section.text}".encode()) < PASSAGE_BYTES - 20 for section in shipped)

@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from wordup.services import Service
+
 FinishReason = Literal["stop", "length", "content_filter", "stopped"]
 
 
@@ -19,13 +21,15 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of the knowledge base. `id` is `document#section`; `score` is higher for better."""
+    """A piece of the knowledge base. `id` is `document#section`; `score` is higher for better. `service` is the entry
+    of the service table that the text was made of, for a provider that composes answers by itself."""
 
     id: str
     title: str
     text: str
     url: str = ""
     score: float = 0.0
+    service: Service | None = None
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Iterator
 from itertools import pairwise
 
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, Passage
-from wordup.terms import in_context, terms
+from wordup.questions import in_context, words
 
 BYTES_PER_TOKEN = 4
 # About a line's worth: small enough that a reader sees the answer grow.
@@ -65,7 +65,7 @@ def _answer(request: CompletionRequest) -> str:
         return _recalled(question, earlier)
     if request.passages:
         return _quoted(question, in_context(question, earlier[-1] if earlier else ""), request.passages)
-    return _NOTHING if terms(question) else _GREETING
+    return _NOTHING if words(question) else _GREETING
 
 
 def _recalled(question: str, earlier: list[str]) -> str:
@@ -102,8 +102,8 @@ def _quoted(question: str, query: str, passages: list[Passage]) -> str:
 
 def _scores(query: str, pieces: list[list[str]]) -> list[list[float]]:
     """How much of the query each piece holds: its words, the rarer among the pieces the weightier."""
-    wanted = {_stem(word) for word in terms(query)}
-    held = [[wanted & {_stem(word) for word in terms(piece)} for piece in of_passage] for of_passage in pieces]
+    wanted = {_stem(word) for word in words(query)}
+    held = [[wanted & {_stem(word) for word in words(piece)} for piece in of_passage] for of_passage in pieces]
     count = Counter(word for of_passage in held for words in of_passage for word in words)
     total = sum(map(len, pieces))
     return [[sum(math.log(1 + total / count[word]) for word in words) for words in of_passage] for of_passage in held]

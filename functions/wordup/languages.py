@@ -1,0 +1,89 @@
+"""Other languages' words for what the knowledge, which is English, is asked about.
+
+Products have the same names everywhere; what stands around them ("Wie groß darf eine Nachricht in SQS sein?") is
+mapped word by word. In languages.toml a line is `English = words of the language`; `*` at the end stands for any
+ending, `_` joins words that mean it together only. An English word with `@` in front is no word of the text: it tells
+what is asked for. `cjk` is Chinese, Japanese and Korean, whose words are looked for anywhere in the text.
+"""
+
+import re
+import tomllib
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ENGLISH = "en"
+CJK = "cjk"
+_FILE = Path(__file__).with_name("languages.toml")
+
+
+class Lexicon(msgspec.Struct, frozen=True):
+    """A language's words: those that are whole, and the beginnings of others, each with its English ones."""
+
+    stop_words: frozenset[str]
+    words: dict[str, tuple[str, ...]]
+    beginnings: dict[str, tuple[str, ...]]
+
+    def phrase(self, joined: str) -> tuple[str, ...]:
+        """What several words, joined with `_`, mean together. Empty: nothing."""
+        if joined in self.words:
+            return self.words[joined]
+        ends = range(len(joined), joined.rindex("_"), -1)
+        return next((found for end in ends if (found := self.beginnings.get(joined[:end]))), ())
+
+    def english(self, word: str) -> tuple[str, ...]:
+        """What a word means; of the beginnings the longest counts. Empty: not known."""
+        meanings = self.words.get(word, ())
+        for end in range(len(word), 2, -1):
+            if found := self.beginnings.get(word[:end]):
+                return meanings + found + (() if meanings else self._rest(word[end:]))
+        return meanings
+
+    def within(self, text: str) -> tuple[str, ...]:
+        """What the words mean that stand anywhere in a text without spaces."""
+        return tuple(meaning for word, meanings in self.words.items() if word in text for meaning in meanings)
+
+    def _rest(self, rest: str) -> tuple[str, ...]:
+        """The second part of a compound ("Nachrichtengröße")."""
+        for start in range(min(4, len(rest))):
+            for end in range(len(rest), start + 3, -1):
+                if found := self.beginnings.get(rest[start:end]):
+                    return found
+        return ()
+
+
+def fold(text: str) -> str:
+    """In small letters and without diacritics, as the index folds them."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
+
+
+@cache
+def lexicons() -> dict[str, Lexicon]:
+    """By language; read at the first question, not at the start."""
+    content: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    return {language: _lexicon(language, part["stop_words"], part["words"]) for language, part in content.items()}
+
+
+def _lexicon(language: str, stop_words: str, lines: dict[str, str]) -> Lexicon:
+    words: dict[str, tuple[str, ...]] = {}
+    beginnings: dict[str, tuple[str, ...]] = {}
+    for english, foreign in lines.items():
+        meanings = (english,) if english.startswith("@") else tuple(english.split())
+        for word in foreign.split():
+            for spelled in _spellings(language, word):
+                target = beginnings if spelled.endswith("*") else words
+                key = spelled.rstrip("*")
+                target[key] = (*target.get(key, ()), *meanings)
+    return Lexicon(frozenset(fold(stop_words).replace("'", " ").split()), words, beginnings)
+
+
+def _spellings(language: str, word: str) -> set[str]:
+    """Folded; German umlauts are also typed as two letters."""
+    spelled = {fold(word)}
+    if language == "de":
+        spelled.add(fold(word.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue")))
+    return {re.sub(r"[-']", "_", each) for each in spelled}

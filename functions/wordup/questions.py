@@ -1,0 +1,170 @@
+"""What a question asks for: its language, the clouds it names, the kind of answer it wants, and the words that tell
+what it is about, in English and without those that every question has."""
+
+import re
+from typing import Literal
+
+import msgspec
+
+from wordup.languages import CJK, ENGLISH, Lexicon, fold, lexicons
+from wordup.services import Cloud
+
+Intent = Literal["summary", "equivalence", "comparison", "howto", "price", "limit", "concept", "any"]
+# The first that a question has a word for. "How do I raise the limit" wants to be told how.
+_INTENTS: tuple[Intent, ...] = ("summary", "equivalence", "comparison", "howto", "price", "limit", "concept")
+_MARKS: dict[str, Intent] = {f"@{intent}": intent for intent in _INTENTS}
+
+CLOUD_WORDS: dict[str, Cloud] = {
+    "aws": "aws",
+    "amazon": "aws",
+    "azure": "azure",
+    "microsoft": "azure",
+    "google": "gcp",
+    "gcp": "gcp",
+    "gcloud": "gcp",
+}
+SMALL_TALK = frozenset(
+    """
+    hello hi hey thanks thank thx ok okay great cool nice perfect bye goodbye yes no sure hallo danke guten tag morgen
+    bonjour salut merci hola gracias buenos dias ciao grazie buongiorno ola obrigado obrigada dank
+    """.split()
+)
+# What an English word is also looked up as counts this much of it.
+SYNONYM_WEIGHT = 0.4
+# Longer text than this is no question; its most frequent words tell what it is about.
+MOST_CHARACTERS = 4_000
+_PHRASE = 4
+# Words for these kinds of question stand in no passage.
+_BARE_INTENTS = frozenset({"@equivalence", "@comparison", "@summary"})
+_CJK = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+)")
+_WORD = re.compile(r"[^\W_]+(?:[.+#][^\W_]+)*[+#]*")
+_NAME = re.compile(r"(?<!^)(?<![.?!]\s)\b(\w*[A-Z]\w*)")
+# What stands for something said before.
+_REFERENCE = re.compile(
+    r"^\W*(and|or|but|so|then|what about|how about|same|und|oder|et|ou|y|e|ed|en)\b"
+    r"|\b(it|its|that|they|them|those|these|the same)\b|\bthere\W*$",
+    re.IGNORECASE,
+)
+_QUESTION = re.compile(
+    r"^\W*(what|who|which|how|why|when|where|is|are|can|could|does|do|should|explain|describe|compare|list|show)\b",
+    re.IGNORECASE,
+)
+# A message of more words than these says by itself what it is about, though it points back.
+_POINTING_BACK = 4
+_BARE_WORDS = 2
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """`tokens` are all words, folded; `weights` are the words to look up, with what each counts; `phrases` the
+    synonyms among them, looked up but not asked for."""
+
+    language: str
+    intent: Intent
+    clouds: frozenset[Cloud]
+    tokens: tuple[str, ...]
+    weights: dict[str, float]
+    synonyms: dict[str, float]
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a text as the index cuts them: folded, scripts without spaces apart from Latin names."""
+    return _WORD.findall(_CJK.sub(r" \1 ", fold(text)))
+
+
+def words(text: str) -> list[str]:
+    """The words of an English text that are no stop words, in order, repeated where it repeats them."""
+    stop_words = lexicons()[ENGLISH].stop_words
+    return [word for word in tokens(text) if word not in stop_words and word not in SMALL_TALK]
+
+
+def parse(text: str) -> Question:
+    found = tokens(text[:MOST_CHARACTERS])
+    language = _language(found)
+    lexicon = lexicons()[language]
+    ignored = lexicon.stop_words | lexicons()[ENGLISH].stop_words | SMALL_TALK | CLOUD_WORDS.keys()
+    weights: dict[str, float] = {}
+    synonyms: dict[str, float] = {}
+    intents: set[Intent] = set()
+    at = 0
+    while at < len(found):
+        width, meanings = _meaning(lexicon, found, at)
+        intents.update(_MARKS[meaning] for meaning in meanings if meaning in _MARKS)
+        english = [meaning for meaning in meanings if not meaning.startswith("@") and meaning not in ignored]
+        if language == ENGLISH or not meanings:
+            for word in found[at : at + width] if not _BARE_INTENTS.issuperset(meanings or ["?"]) else []:
+                if word not in ignored and not _CJK.match(word):
+                    weights[word] = min(weights.get(word, 0) + 1, 2)
+            synonyms |= dict.fromkeys(english, SYNONYM_WEIGHT)
+        else:
+            weights |= dict.fromkeys(english, 1.0)
+        at += width
+    said = [intent for intent in _INTENTS if intent in intents]
+    intent = said[0] if said else "any"
+    if intent in ("limit", "price"):
+        synonyms[intent] = SYNONYM_WEIGHT
+    return Question(
+        language=language,
+        intent=intent,
+        clouds=frozenset(CLOUD_WORDS[word] for word in found if word in CLOUD_WORDS),
+        tokens=tuple(found),
+        weights=weights,
+        synonyms={word: weight for word, weight in synonyms.items() if word not in weights},
+    )
+
+
+def _meaning(lexicon: Lexicon, found: list[str], at: int) -> tuple[int, tuple[str, ...]]:
+    """How many of the words at a place mean something together, and what."""
+    for width in range(min(_PHRASE, len(found) - at), 1, -1):
+        if meanings := lexicon.phrase("_".join(found[at : at + width])):
+            return width, meanings
+    if _CJK.match(found[at]):
+        return 1, lexicon.within(found[at])
+    return 1, lexicon.english(found[at])
+
+
+def _language(found: list[str]) -> str:
+    """The language whose stop words and words are most of the text; English wins a draw."""
+    best, most = ENGLISH, 0.0
+    for language, lexicon in lexicons().items():
+        evidence = 0.0
+        for word in found:
+            if _CJK.match(word):
+                evidence += 2 * (language == CJK)
+            elif word in lexicon.stop_words:
+                evidence += 1
+            elif (meanings := lexicon.english(word)) and (language == ENGLISH or word not in meanings):
+                evidence += 0.6
+        if evidence > most:
+            best, most = language, evidence
+    return best
+
+
+def is_small_talk(message: str) -> bool:
+    found = tokens(message)
+    return not words(message) and any(word in SMALL_TALK for word in found)
+
+
+def in_context(message: str, previous: str) -> str:
+    """A message that cannot be understood alone, with the words of the question before it; any other stays as it is.
+    "And on Azure?" asks the question before it of another cloud, so the first cloud's names go. The message comes
+    twice, since its words weigh more."""
+    own = [word for word in tokens(message) if not _is_stop_word(word)]
+    if not previous or is_small_talk(message) or not _needs_context(message, len(own)):
+        return message
+    earlier = tokens(previous)
+    if any(word in CLOUD_WORDS for word in own):
+        named = {fold(name) for name in _NAME.findall(previous)}
+        bare = [word for word in earlier if word not in CLOUD_WORDS]
+        without_names = [word for word in bare if word not in named]
+        earlier = without_names if any(not _is_stop_word(word) for word in without_names) else bare
+    return " ".join([message, message, *earlier])
+
+
+def _is_stop_word(word: str) -> bool:
+    return any(word in lexicon.stop_words for lexicon in lexicons().values())
+
+
+def _needs_context(message: str, count: int) -> bool:
+    if _REFERENCE.search(message):
+        return count <= _POINTING_BACK
+    return count == 0 or (count <= _BARE_WORDS and not _QUESTION.match(message))

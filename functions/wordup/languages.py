@@ -64,8 +64,18 @@ def fold(text: str) -> str:
 @cache
 def lexicons() -> dict[str, Lexicon]:
     """By language; read at the first question, not at the start."""
-    content: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    return {language: _lexicon(language, part["stop_words"], part["words"]) for language, part in content.items()}
+    return {language: _lexicon(language, part["stop_words"], part["words"]) for language, part in _content().items()}
+
+
+@cache
+def labels(language: str) -> dict[str, str]:
+    """What an answer that is put together says of its own accord; in English where the language has no labels."""
+    return _content().get(language, {}).get("labels") or _content()[ENGLISH]["labels"]
+
+
+@cache
+def _content() -> dict[str, Any]:
+    return tomllib.loads(_FILE.read_text(encoding="utf-8"))
 
 
 def _lexicon(language: str, stop_words: str, lines: dict[str, str]) -> Lexicon:

@@ -77,6 +77,11 @@ def words(text: str) -> list[str]:
     return [word for word in tokens(text) if word not in stop_words and word not in SMALL_TALK]
 
 
+def stem(word: str) -> str:
+    """Enough to bring singular and plural together."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") else word
+
+
 def parse(text: str) -> Question:
     found = tokens(text[:MOST_CHARACTERS])
     language = _language(found)
@@ -98,8 +103,8 @@ def parse(text: str) -> Question:
         else:
             weights |= dict.fromkeys(english, 1.0)
         at += width
-    said = [intent for intent in _INTENTS if intent in intents]
-    intent = said[0] if said else "any"
+    ranked = sorted(intents, key=_INTENTS.index)
+    intent = ranked[0] if ranked else "any"
     if intent in ("limit", "price"):
         synonyms[intent] = SYNONYM_WEIGHT
     return Question(

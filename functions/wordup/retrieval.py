@@ -25,7 +25,7 @@ from wordup.spelling import cuts, distance, typos
 PACKAGED = Path(__file__).parents[1] / "knowledge.db"
 CHECKOUT = Path(__file__).parents[2]
 # The weights of names, title, keywords and text: a word in a heading says more than one in the text.
-_RANKED = "SELECT rowid, -bm25(passages, 3.0, 2.5, 0.5, 1.0) FROM passages WHERE passages MATCH ?"
+_RANKED = "SELECT rowid, -bm25(passages, 2.5, 3.0, 0.4, 1.0) FROM passages WHERE passages MATCH ?"
 _NEAR = "SELECT DISTINCT word FROM typo WHERE cut IN (SELECT value FROM json_each(?))"
 _NAMES = "SELECT key, service, cloud, weight FROM name WHERE key IN (SELECT value FROM json_each(?))"
 _CANDIDATES = """
@@ -43,15 +43,15 @@ NAMED_FLOOR = 0.15
 SAME_CLOUD, OTHER_CLOUD = 1.5, 0.5
 # What the name of a thing adds to the passages of its entry, by BM25's measure, and to those of other documents that
 # have the name in their title.
-NAMED = 12.0
+NAMED = 7.0
 # What a document's kind is worth to a question of a kind.
-TABLE_INTENTS = {"equivalence": 1.6, "limit": 1.3, "price": 1.3, "concept": 1.1, "howto": 0.6}
+TABLE_INTENTS = {"equivalence": 1.2, "limit": 0.8, "price": 0.8, "howto": 0.45}
 # Longer text than this is no question; its most frequent words tell what it is about.
 QUERY_TERMS = 24
 # What a model gets of one passage is bounded in `prompts`.
 PASSAGE_CHARACTERS = 1_800
 # What a document's second passage is worth beside its first.
-ANOTHER = 0.8
+ANOTHER = 0.9
 _LONGEST_NAME = 6
 MOST_CANDIDATES = 60
 
@@ -219,7 +219,7 @@ class _Search:
             if kind == "service":
                 score = score * TABLE_INTENTS.get(self._question.intent, 1.0) + NAMED * named.get(name, 0.0)
             best.setdefault(document, []).append((-score, row))
-        chosen = [pair for found in best.values() for pair in _falling(sorted(found))]
+        chosen = [pair for document, found in best.items() for pair in _falling(document, sorted(found))]
         return [self._passage(row, -score, clouds) for score, row in sorted(chosen)[:limit]]
 
     def _order(self, row: int) -> tuple[float, int]:
@@ -256,8 +256,10 @@ def _of_cloud(cloud: str, clouds: frozenset[Cloud]) -> float:
     return SAME_CLOUD if cloud in clouds else OTHER_CLOUD
 
 
-def _falling(found: list[tuple[float, int]]) -> Iterator[tuple[float, int]]:
-    """A document's later passages count less, so that other documents are heard; an entry's are one text."""
+def _falling(document: str, found: list[tuple[float, int]]) -> Iterator[tuple[float, int]]:
+    """A document's later passages count less, so that other documents are heard; an entry's rows are one passage."""
+    if document.startswith("service:"):
+        return iter(found[:1])
     return ((score * ANOTHER**n, row) for n, (score, row) in enumerate(found))
 
 

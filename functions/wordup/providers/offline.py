@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from itertools import pairwise
 
+from wordup.composing import composed
+from wordup.languages import labels
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, Passage
-from wordup.questions import in_context, words
+from wordup.questions import Question, in_context, parse, stem, words
 
 BYTES_PER_TOKEN = 4
 # About a line's worth: small enough that a reader sees the answer grow.
@@ -19,6 +21,8 @@ DELTA_CHARACTERS = 48
 PIECES = 4  # of one passage
 # A piece is quoted when it holds this share of what the best piece holds of the question.
 QUOTED_SHARE = 0.5
+# How near an article's score must be to an entry's for the article to tell how.
+NEAR = 0.4
 
 _BADGE = "*I am running offline, without a language model.*"
 _FIELDS = (
@@ -27,8 +31,8 @@ _FIELDS = (
     " Azure"
 )
 _GREETING = f"{_BADGE} Hello! Ask me about {_FIELDS}; I answer by quoting my built-in knowledge."
-_NOTHING = (
-    f"{_BADGE} My built-in knowledge has nothing about this. I can answer questions about {_FIELDS}: for example,"
+_ABLE = (
+    f"I can answer questions about {_FIELDS}: for example,"
     ' "How long can a Lambda function run?" or "What is the Azure counterpart of SQS?" With a provider\'s key I answer'
     " with a language model instead."
 )
@@ -60,12 +64,46 @@ class OfflineProvider:
 
 def _answer(request: CompletionRequest) -> str:
     asked = [message.content for message in request.messages if message.role == "user"]
-    question, earlier = (asked[-1], asked[:-1]) if asked else ("", [])
-    if _MEMORY.search(question):
-        return _recalled(question, earlier)
+    said, earlier = (asked[-1], asked[:-1]) if asked else ("", [])
+    if _MEMORY.search(said):
+        return _recalled(said, earlier)
     if request.passages:
-        return _quoted(question, in_context(question, earlier[-1] if earlier else ""), request.passages)
-    return _NOTHING if words(question) else _GREETING
+        return _told(said, in_context(said, earlier[-1] if earlier else ""), request.passages)
+    return _nothing(said) if words(said) else _GREETING
+
+
+def _nothing(said: str) -> str:
+    label = labels(parse(said).language)
+    return f"*{label['offline']}* {label['nothing']} {_ABLE}"
+
+
+def _told(said: str, query: str, passages: list[Passage]) -> str:
+    """What the best passage says to the question; the others are named."""
+    question = parse(query)
+    label = labels(question.language)
+    first = _first(question, passages)
+    best = passages[first]
+    if best.service is None:
+        body = _quoted(said, question, best, first + 1)
+    else:
+        body = composed(best.service, question, f"[{first + 1}]")
+    also = [f"[{n}] {_linked(passage)}" for n, passage in enumerate(passages, 1) if n != first + 1]
+    parts = [f"*{label['offline']}* {label['quoted']}", body]
+    return "\n\n".join([*parts, f"{label['also']}: {', '.join(also)}"] if also else parts)
+
+
+def _first(question: Question, passages: list[Passage]) -> int:
+    """Who asks how wants steps and code, which articles have, where one is among the best."""
+    if question.intent == "howto" and passages[0].service is not None:
+        articles = [n for n, passage in enumerate(passages) if passage.service is None]
+        with_code = [n for n in articles if _FENCE in passages[n].text]
+        near = [n for n in with_code or articles if passages[n].score >= NEAR * passages[0].score]
+        return near[0] if near else 0
+    return 0
+
+
+def _linked(passage: Passage) -> str:
+    return f"[{passage.title}]({passage.url})" if passage.url else passage.title
 
 
 def _recalled(question: str, earlier: list[str]) -> str:
@@ -78,35 +116,30 @@ def _recalled(question: str, earlier: list[str]) -> str:
     return f"{_BADGE} Before this you asked: “{earlier[-1]}”"
 
 
-def _quoted(question: str, query: str, passages: list[Passage]) -> str:
-    """The pieces of the passages that hold most of the query, those of the passage with the best one first."""
-    pieces = [list(_pieces(passage.text)) for passage in passages]
-    if not _CODE.search(question):
-        pieces = [[piece for piece in whole if not piece.startswith(_FENCE)] or whole for whole in pieces]
-    # The titles are scored as one more row of pieces, so that among passages with like pieces the subject decides.
-    *scores, of_titles = _scores(query, [*pieces, [passage.title for passage in passages]])
-    floor = max((score for of_passage in scores for score in of_passage), default=0) * QUOTED_SHARE
-    parts: list[str] = []
-    for n in sorted(range(len(passages)), key=lambda n: -max(scores[n], default=0) - of_titles[n]):
-        ranked = sorted(range(len(pieces[n])), key=lambda m: -scores[n][m])
-        chosen = {m for m in ranked[:PIECES] if scores[n][m] >= floor}
-        if chosen and not parts:  # what a sentence begins often goes on in the next
-            following = range(ranked[0], min(ranked[0] + PIECES - len(chosen), len(ranked)))
-            chosen |= {m for m in following if not _APART.match(pieces[n][m])}
-        quote = [pieces[n][m] for m in sorted(chosen)]
-        if quote:
-            url = f"\n\n<{passages[n].url}>" if passages[n].url else ""
-            parts.append(f"**{passages[n].title}** [{n + 1}]\n\n{_joined(quote)}{url}")
-    return "\n\n".join([f"{_BADGE} This is quoted from my built-in knowledge:", *parts])
+def _quoted(said: str, question: Question, passage: Passage, number: int) -> str:
+    """The pieces of a passage that hold most of the query, in their order; the whole of a short one."""
+    pieces = list(_pieces(passage.text))
+    if not _CODE.search(said) and question.intent != "howto":
+        pieces = [piece for piece in pieces if not piece.startswith(_FENCE)] or pieces
+    scores = _scores(question, pieces)
+    floor = max(scores, default=0) * QUOTED_SHARE
+    ranked = sorted(range(len(pieces)), key=lambda n: -scores[n])
+    chosen = {n for n in ranked[:PIECES] if scores[n] >= floor}
+    # What a sentence begins often goes on in the next.
+    following = range(ranked[0], min(ranked[0] + PIECES - len(chosen), len(ranked)))
+    chosen |= {n for n in following if not _APART.match(pieces[n])}
+    if question.intent == "howto":
+        chosen |= {n for n, piece in enumerate(pieces) if piece.startswith(_FENCE)}
+    url = f"\n\n<{passage.url}>" if passage.url else ""
+    return f"**{passage.title}** [{number}]\n\n{_joined([pieces[n] for n in sorted(chosen)])}{url}"
 
 
-def _scores(query: str, pieces: list[list[str]]) -> list[list[float]]:
-    """How much of the query each piece holds: its words, the rarer among the pieces the weightier."""
-    wanted = {_stem(word) for word in words(query)}
-    held = [[wanted & {_stem(word) for word in words(piece)} for piece in of_passage] for of_passage in pieces]
-    count = Counter(word for of_passage in held for words in of_passage for word in words)
-    total = sum(map(len, pieces))
-    return [[sum(math.log(1 + total / count[word]) for word in words) for words in of_passage] for of_passage in held]
+def _scores(question: Question, pieces: list[str]) -> list[float]:
+    """How much of the question each piece holds: its words, the rarer among the pieces the weightier."""
+    wanted = {stem(word) for word in (*question.weights, *question.synonyms)}
+    held = [wanted & {stem(word) for word in words(piece)} for piece in pieces]
+    count = Counter(word for found in held for word in found)
+    return [sum(math.log(1 + len(pieces) / count[word]) for word in found) for found in held]
 
 
 def _joined(pieces: list[str]) -> str:
@@ -154,11 +187,6 @@ def _blocks(text: str) -> Iterator[str]:
             lines = []
     if lines:
         yield "\n".join(lines)
-
-
-def _stem(word: str) -> str:
-    """Enough to bring singular and plural together."""
-    return word[:-1] if len(word) > 3 and word.endswith("s") else word
 
 
 def _within(text: str, max_tokens: int) -> tuple[str, FinishReason]:

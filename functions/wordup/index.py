@@ -32,7 +32,7 @@ from wordup.documents import Section
 from wordup.errors import ConfigurationError
 from wordup.questions import CLOUD_WORDS, tokens
 from wordup.services import CLOUD_NAMES, Cloud, Offer, Service
-from wordup.spelling import ONE_TYPO, cuts
+from wordup.spelling import MOST_LETTERS, ONE_TYPO, cuts
 
 _SCHEMA = """
 PRAGMA page_size = 4096;
@@ -51,7 +51,7 @@ CREATE VIRTUAL TABLE passages USING fts5(
 );
 """
 # A name of one word that prose uses in small letters ("functions", "batch") says little by itself.
-COMMON_WORD, COMMON_TIMES = 0.4, 3
+COMMON_WORD, COMMON_TIMES = 0.4, 2
 _VENDORS = re.compile(r"^(amazon|aws|azure|microsoft|google cloud|google|gcp)\s+", re.IGNORECASE)
 _FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
@@ -185,7 +185,9 @@ def _spellings(cloud: Cloud, offer: Offer) -> Iterator[str]:
 def _common_words(table: Iterable[Service], sections: Iterable[Section]) -> frozenset[str]:
     counted: Counter[str] = Counter()
     for service in table:
-        counted.update(re.findall(r"\b[a-z]+\b", f"{service.summary} {service.compare}"))
+        counted.update(
+            re.findall(r"\b[a-z]+\b", " ".join([service.concept, *service.aliases, service.summary, service.compare]))
+        )
     for section in sections:
         counted.update(re.findall(r"\b[a-z]+\b", _FENCED.sub("", section.text)))
     return frozenset(word for word, times in counted.items() if times >= COMMON_TIMES)
@@ -200,7 +202,7 @@ def _typos(table: Iterable[Service], names: Iterable[tuple[str, str, str, float]
             for text in (offer.name, *offer.aliases, *offer.was):
                 vocabulary.update(tokens(text))
     for word in sorted(vocabulary):
-        if ONE_TYPO <= len(word) <= 20:
+        if ONE_TYPO <= len(word) <= MOST_LETTERS and word.isascii():
             yield from ((cut, word) for cut in sorted(cuts(word)))
 
 

@@ -37,7 +37,8 @@ _SUBJECT = "SELECT 1 FROM passages WHERE passages MATCH '{names title keywords} 
 # a word that some passage has in its title, and still less where the question names something of the service table. A
 # word that no passage holds counts as the rarest, so that a question about something else finds nothing.
 FLOOR = 0.5
-SUBJECT_FLOOR = 0.25
+SUBJECT_FLOOR = 0.3
+SHORT = 2
 NAMED_FLOOR = 0.15
 # For a passage about one cloud, when the question names one.
 SAME_CLOUD, OTHER_CLOUD = 1.5, 0.5
@@ -52,6 +53,8 @@ QUERY_TERMS = 24
 PASSAGE_CHARACTERS = 1_800
 # What a document's second passage is worth beside its first.
 ANOTHER = 0.9
+# What a word counts that was read as a name's.
+GUESSED = 0.6
 _LONGEST_NAME = 6
 MOST_CANDIDATES = 60
 
@@ -155,6 +158,7 @@ class _Search:
             if not rows and (near := self._corrected(word)):
                 tokens = [near if token == word else token for token in tokens]
                 word, rows = near, self._rows(near)
+                weight *= GUESSED
             self._add(rows, weight, asked=bool(rows) or question.language == ENGLISH)
             self._subject |= bool(rows) and self._is_subject(word)
         for word, weight in question.synonyms.items():
@@ -174,7 +178,7 @@ class _Search:
         for row, score in rows:
             self._scores[row] = self._scores.get(row, 0.0) + weight * score
             if asked:
-                self._shares[row] = self._shares.get(row, 0.0) + rarity
+                self._shares[row] = self._shares.get(row, 0.0) + rarity * min(weight, 1)
 
     def _corrected(self, word: str) -> str:
         """The word of a name that this one is nearest to, if it is near."""
@@ -206,11 +210,11 @@ class _Search:
         named: dict[str, float] = {}
         for name in names:
             named[name.service] = max(named.get(name.service, 0.0), name.weight)
-        floor = (NAMED_FLOOR if named else SUBJECT_FLOOR if self._subject else FLOOR) * self._whole
+        floor = self._floor(named) * self._whole
         clouds = self._clouds(names)
         relevant = sorted((row for row, share in self._shares.items() if share >= floor), key=self._order)
         relevant = relevant[:MOST_CANDIDATES]
-        documents = [f"service:{service}" for service in named]
+        documents = [f"service:{service}" for service, weight in named.items() if weight >= 1]
         rows = self._index.execute(_CANDIDATES, (_json(relevant), _json(documents)))
         best: dict[str, list[tuple[float, int]]] = {}
         for row, document, cloud in rows:
@@ -221,6 +225,12 @@ class _Search:
             best.setdefault(document, []).append((-score, row))
         chosen = [pair for document, found in best.items() for pair in _falling(document, sorted(found))]
         return [self._passage(row, -score, clouds) for score, row in sorted(chosen)[:limit]]
+
+    def _floor(self, named: dict[str, float]) -> float:
+        """A product's name makes a question ours; a word that is also used elsewhere ("quantum") needs company."""
+        if max(named.values(), default=0.0) >= 1:
+            return NAMED_FLOOR
+        return SUBJECT_FLOOR if (named or self._subject) and len(self._question.weights) > SHORT else FLOOR
 
     def _order(self, row: int) -> tuple[float, int]:
         return -self._scores[row], row

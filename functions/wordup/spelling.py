@@ -1,13 +1,15 @@
 """Words that are nearly alike: names are mistyped more often than anything else in a question."""
 
 # Words of at least this many letters are looked for with one letter wrong, or two.
-ONE_TYPO, TWO_TYPOS = 4, 7
+ONE_TYPO, TWO_TYPOS = 5, 8
+# And of at most so many: of longer ones there are too many ways to leave two letters out.
+MOST_LETTERS = 13
 
 
 def cuts(word: str) -> set[str]:
     """The word, and it less one letter, or two where it is long enough: words near each other share a cut."""
     found = {word}
-    for _ in range(1 + (len(word) >= TWO_TYPOS)):
+    for _ in range(typos(word)):
         found |= {each[:at] + each[at + 1 :] for each in found for at in range(len(each))}
     return found
 

@@ -11,6 +11,7 @@ import msgspec
 from infra.command import INSTALL, run
 from infra.errors import DeploymentError
 from infra.spec import DeploymentSpec
+from wordup.errors import WordUpError
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +24,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def asked(name: str, question: Callable[[], str]) -> Check:
-    """A check that fails with the DeploymentError's sentence and mend, or finds what the question returns."""
+    """A check that fails with the error's sentence and mend, or finds what the question returns."""
     try:
         return Check(name=name, ok=True, found=question())
-    except DeploymentError as error:
+    except WordUpError as error:
         return Check(name=name, ok=False, found=error.sentence, mend=error.mend)
 
 

@@ -14,7 +14,11 @@ from infra.targets import TARGETS, open_target
 from wordup.errors import ConfigurationError
 
 # Each gives the checks of one target, after those of the machine; a target without one is asked whether it can begin.
-PREFLIGHTS = {"azure": "infra.azure.preflight:checks", "gcp": "infra.gcp.preflight:checks"}
+PREFLIGHTS = {
+    "aws": "infra.aws.preflight:checks",
+    "azure": "infra.azure.preflight:checks",
+    "gcp": "infra.gcp.preflight:checks",
+}
 
 
 def examine(target: str, spec: DeploymentSpec) -> list[Check]:

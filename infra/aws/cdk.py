@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -110,6 +110,12 @@ class CDK:
             )
 
 
+def version() -> str:
+    """Of the CDK's command line that is installed here; `none` where it is not."""
+    package = ROOT / "node_modules" / "aws-cdk" / "package.json"
+    return json.loads(package.read_text("utf-8"))["version"] if package.exists() else "none"
+
+
 def _node() -> dict[str, str]:
     """Node from the environment this runs in, which the CDK would otherwise look for on the PATH."""
     bin_folder = Path(sys.executable).parent
@@ -117,7 +123,7 @@ def _node() -> dict[str, str]:
 
 
 def _key(context: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(f"{sorted(context.items())} {version('aws-cdk-lib')}".encode())
+    digest = hashlib.sha256(f"{sorted(context.items())} {metadata.version('aws-cdk-lib')}".encode())
     for pattern in _PROGRAM:
         for path in sorted(ROOT.glob(pattern)):
             digest.update(path.read_bytes())

@@ -36,6 +36,7 @@ class AWSDeployment:
     def __init__(self, spec: DeploymentSpec, place: Place) -> None:
         self._spec = spec
         self._place = place
+        self._session = botocore.session.Session()
         self._clients: dict[str, Any] = {}
         self._built: dict[bool, Path] = {}
         self.is_billed = place.is_billed
@@ -128,8 +129,7 @@ class AWSDeployment:
         """A client of the deployment's account and region."""
         if service not in self._clients:
             with self._surroundings():
-                session = botocore.session.Session()
-                self._clients[service] = session.create_client(service, region_name=os.environ["AWS_REGION"])
+                self._clients[service] = self._session.create_client(service, region_name=os.environ["AWS_REGION"])
         return self._clients[service]
 
     @functools.cached_property

@@ -18,8 +18,6 @@ from infra.aws import limits, names
 from infra.aws.operations import ROLLBACK, Metrics
 from infra.spec import DeploymentSpec
 
-# Time to choose another model, to try it and to deploy it.
-WARNING_DAYS = 60
 _DAY_SECONDS = 86_400
 
 
@@ -123,7 +121,7 @@ class GuardStack(Stack):
                 f"The provider ends {model.id} on {model.shutdown}. What to do: docs/operations.md#model-shutdown"
             ),
             metric=cast(cloudwatch.IMetric, days_left),
-            threshold=WARNING_DAYS,
+            threshold=limits.WARNING_DAYS,
             comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
             evaluation_periods=1,
             # Nobody asks for an hour: the alarm neither ends nor rings.

@@ -17,6 +17,8 @@ from wordup.models import Catalogue, Model
 INTEGRATION_SECONDS = 29
 # For a cold start, the reads before the model and the write after it.
 MARGIN_SECONDS = 15
+# Before the model's end: time to choose another, to try it and to deploy it.
+WARNING_DAYS = 60
 _ORIGIN = re.compile(r"https?://[^/*\s]+")
 
 

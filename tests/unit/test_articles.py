@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -30,6 +31,8 @@ def client(service_name: str, *, region_name: str = ..., config: object = ...) -
 def resource(service_name: str, *, region_name: str = ..., config: object = ...) -> Any: ...
 """
 BOTO3_OWN = {"get_paginator", "get_waiter", "generate_presigned_url", "upload_file", "download_file"}
+# What AWS's command line adds to the operations' own parameters.
+CLI_OWN = {"query", "output", "region", "count", "paths"}
 AWS = botocore.session.get_session()
 
 
@@ -102,6 +105,23 @@ def wrong_aws_calls(code: str) -> list[str]:
                 wrong += [f"{method} has no {name}" for name in sorted(map(str, given - set(shape.members)))]
                 if made == "client":  # a resource gives its own name
                     wrong += [f"{method} needs {name}" for name in sorted(set(shape.required_members) - given)]
+    return wrong
+
+
+def wrong_aws_commands(code: str) -> list[str]:
+    """Every `aws SERVICE OPERATION --PARAMETER` in the code that AWS does not describe."""
+    wrong: list[str] = []
+    for line in code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line)
+        if words[:1] != ["aws"]:
+            continue
+        model = AWS.get_service_model(words[1])
+        operation = {xform_name(name, "-"): name for name in model.operation_names}.get(words[2])
+        shape = model.operation_model(operation).input_shape if operation else None
+        known = CLI_OWN | {xform_name(name, "-") for name in (shape.members if shape else ())}
+        given = {word.removeprefix("--") for word in words[3:] if word.startswith("--")}
+        wrong += [f"{words[1]} has no {words[2]}"] if not operation else []
+        wrong += [f"{words[2]} has no --{name}" for name in sorted(given - known)]
     return wrong
 
 
@@ -199,6 +219,14 @@ def test_calls_of_boto3_are_the_ones_that_aws_describes() -> None:
 )
 def test_a_wrong_call_of_boto3_is_found(code: str, wrong: list[str]) -> None:
     assert wrong_aws_calls(code) == wrong
+
+
+def test_commands_of_aws_are_the_ones_that_it_describes() -> None:
+    shown = [block for block in blocks("bash") if "aws " in block.code]
+    assert len(shown) >= 8
+    assert {block.name: wrong for block in shown if (wrong := wrong_aws_commands(block.code))} == {}
+    assert wrong_aws_commands("aws sqs send-message --que x") == ["send-message has no --que"]
+    assert wrong_aws_commands("aws sqs post") == ["sqs has no post"]
 
 
 @pytest.mark.parametrize("block", named(blocks("json", "yaml", "toml")))

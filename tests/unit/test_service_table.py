@@ -124,6 +124,17 @@ def test_a_name_means_the_products_of_one_cloud_only(services: list[Service]) ->
     assert {name for name, among in clouds.items() if len(among) > 1} == SHARED
 
 
+def test_an_alias_leads_to_one_entry(services: list[Service]) -> None:
+    """A product may stand in several entries; its short and former names stand in the one that it belongs to most."""
+    names = {(cloud, offer.name.casefold()) for service in services for cloud, offer in service.offers()}
+    entries: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for service in services:
+        for cloud, offer in service.offers():
+            for alias in {*offer.aliases, *offer.was}:
+                entries[cloud, alias.casefold()].add(service.id)
+    assert {alias: ids for alias, ids in entries.items() if len(ids) > 1 and alias not in names} == {}
+
+
 def test_a_name_stands_once_in_its_list(services: list[Service]) -> None:
     lists = [
         (service.id, names)

@@ -14,6 +14,9 @@ from tests.provider_server import ProviderServer, Reply
 from tests.serving import KEY, served, settings
 
 FLAGS = ["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+# On a machine that does much else.
+expect.set_options(timeout=15_000)
+
 # So many questions, and so many who sign in, in one minute are the tests' own.
 LIMITS: dict[str, Any] = {
     "rate_limit_per_minute": 10_000,

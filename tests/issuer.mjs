@@ -22,7 +22,7 @@ const client = (client_id, more) => ({
   client_id,
   application_type: "native",
   token_endpoint_auth_method: "none",
-  redirect_uris: ["http://127.0.0.1/signed-in"],
+  redirect_uris: ["http://127.0.0.1/signed-in", "http://127.0.0.1/"],
   ...more,
 });
 

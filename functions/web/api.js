@@ -18,8 +18,9 @@ export class Unreachable extends Error {}
 
 export const session = {
   isOpen: () => stored(SESSION) !== null,
-  keep(token, expires) {
-    store(SESSION, { token, expires: Date.parse(expires) });
+  /** An issuer's token is renewed by the issuer alone. */
+  keep(token, expires, { isRenewable = true } = {}) {
+    store(SESSION, { token, expires: new Date(expires).getTime(), isRenewable });
   },
   end: () => forget(SESSION),
 };
@@ -51,7 +52,8 @@ export async function request(path, options = {}) {
   try {
     return await send(path, { ...options, headers });
   } catch (error) {
-    if (error instanceof Refused && error.problem.status === 401) {
+    // A late answer to the session before says nothing about this one.
+    if (error instanceof Refused && error.problem.status === 401 && stored(SESSION)?.token === current?.token) {
       session.end();
       window.dispatchEvent(new CustomEvent(SIGNED_OUT, { detail: error }));
     }
@@ -62,7 +64,7 @@ export async function request(path, options = {}) {
 async function renew() {
   const current = stored(SESSION);
   const left = current ? current.expires - Date.now() : 0;
-  if (left <= 0 || left > RENEW_SECONDS * 1000 || current.renewable === false) return;
+  if (left <= 0 || left > RENEW_SECONDS * 1000 || !current.isRenewable) return;
   const headers = { authorization: `Bearer ${current.token}` };
   renewal ??= send("v1/sessions", { method: "POST", headers, body: {} })
     .then((response) => response.json())

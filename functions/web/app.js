@@ -123,14 +123,16 @@ async function signedIn() {
 
 const signIn = prepareSignIn(() => signedIn());
 
-function signedOut(text) {
+async function enter() {
   $("app").hidden = true;
-  $("sign-in").hidden = false;
-  signIn.tell(text, Boolean(text));
-  $("key").focus();
+  $("sign-in").hidden = session.isOpen();
+  if (await signIn.begin()) await signedIn();
 }
 
-window.addEventListener(SIGNED_OUT, ({ detail }) => signedOut(explain(detail).text));
+window.addEventListener(SIGNED_OUT, ({ detail }) => {
+  signIn.tell(explain(detail).text, true);
+  void enter();
+});
 window.addEventListener("hashchange", () => {
   const id = location.hash.slice(1);
   if (isId(id) && id !== chat.id) void open(id);
@@ -227,5 +229,4 @@ $("theme").addEventListener("click", () => {
 });
 showTheme();
 
-if (await signIn.begin()) await signedIn();
-else signedOut("");
+await enter();

@@ -39,9 +39,13 @@ const GATEWAY = { text: "The bot did not answer.", again: true };
 const LOST = { text: "The connection was lost. What you typed is still here.", again: true };
 const BUG = { text: "This page made a mistake. Reload it and try again." };
 
+/** An issuer did not sign the person in; the message is for them. */
+export class SignInFailed extends Error {}
+
 /** `{text, again, reference}`: a sentence or two, whether to offer another try, the id that the operator can look up. */
 export function explain(error) {
   if (error instanceof Unreachable) return { ...LOST, reference: "" };
+  if (error instanceof SignInFailed) return { text: error.message, again: false, reference: "" };
   if (!(error instanceof Refused)) return { ...BUG, reference: "" };
   const { code, detail, request_id: reference = "" } = error.problem;
   const { text, own, again = false } = WORDS[code] ?? GATEWAY;

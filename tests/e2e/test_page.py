@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browsing import Visit, talkative
+from tests.issuer import issuer
 from tests.provider_server import ProviderServer, Reply
 from tests.serving import KEY, Caller, served, settings
 
@@ -95,6 +96,36 @@ def test_bot_without_keys_asks_for_none(visit: Visit, tmp_path: Path) -> None:
 
         expect(answer).to_contain_text("cold start")
         expect(answer.locator(".facts")).to_contain_text("offline:")
+
+
+def test_issuer_signs_in_by_pkce(visit: Visit, tmp_path: Path) -> None:
+    with issuer(tmp_path) as provider:
+        oidc = {"auth": "oidc", "oidc_issuer": provider.url, "oidc_audience": "page", "oidc_client_id": "page"}
+        with served(settings(tmp_path, **oidc)) as url:
+            page = visit.open(f"{url}/")
+            expect(page.get_by_label("Access key")).to_be_hidden()
+            with page.expect_request(f"{provider.url}/auth?*") as left:
+                page.get_by_role("button", name="Sign in").click()
+            assert "code_challenge_method=S256" in left.value.url
+            page.locator("[name=login]").fill("anna")
+            page.locator("[name=password]").fill("any")
+            page.get_by_role("button", name="Sign-in").click()
+            page.get_by_role("button", name="Continue").click()
+
+            expect(visit.question).to_be_visible()
+            assert page.url == f"{url}/"
+            expect(visit.ask_whole("What is S3?").locator(".facts")).to_contain_text("offline:")
+            visit.asked[:] = [url for url in visit.asked if url.startswith(visit.origin)]
+
+
+def test_code_that_this_page_did_not_ask_for_is_refused(visit: Visit, tmp_path: Path) -> None:
+    with issuer(tmp_path) as provider:
+        oidc = {"auth": "oidc", "oidc_issuer": provider.url, "oidc_audience": "page", "oidc_client_id": "page"}
+        with served(settings(tmp_path, **oidc)) as url:
+            page = visit.open(f"{url}/?code=stolen&state=guessed")
+            expect(page.locator("#sign-in-status")).to_have_text("This sign-in was not begun here. Try again.")
+            expect(visit.question).to_be_hidden()
+            assert page.url == f"{url}/"
 
 
 def test_answer_shows_its_markdown_model_and_cost(visit: Visit, page: Page) -> None:

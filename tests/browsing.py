@@ -15,7 +15,7 @@ from tests.serving import KEY, served, settings
 
 FLAGS = ["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 # On a machine that does much else.
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=20_000)
 
 # So many questions, and so many who sign in, in one minute are the tests' own.
 LIMITS: dict[str, Any] = {
@@ -43,7 +43,7 @@ class Visit:
 
     def __init__(self, browser: Browser, **options: Any) -> None:
         self.context = browser.new_context(**options)
-        self.context.set_default_timeout(10_000)
+        self.context.set_default_timeout(20_000)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.asked: list[str] = []
@@ -64,7 +64,7 @@ class Visit:
     def open(self, url: str) -> Page:
         split = urlsplit(url)
         self.origin = f"{split.scheme}://{split.netloc}"
-        self.page.goto(url)
+        self.page.goto(url, timeout=60_000)
         return self.page
 
     def sign_in(self, url: str, key: str = KEY) -> Page:
@@ -110,12 +110,6 @@ class Visit:
 @contextmanager
 def talkative(folder: Path, answer: Reply | Callable[[dict[str, Any]], Reply], **fields: Any) -> Iterator[str]:
     """The URL of a bot whose model says what it is told."""
-    with (
-        ProviderServer(answer) as provider,
-        served(
-            settings(
-                folder, provider="openai", openai_api_key="sk-test", openai_base_url=provider.url, **LIMITS, **fields
-            )
-        ) as url,
-    ):
+    given = {**LIMITS, "provider": "openai", "openai_api_key": "sk-test", **fields}
+    with ProviderServer(answer) as provider, served(settings(folder, openai_base_url=provider.url, **given)) as url:
         yield url

@@ -127,6 +127,8 @@ class ApiStack(Stack):
             self,
             "Api",
             rest_api_name=spec.name,
+            # The page's files go out packed, as bytes: without this they would arrive as base64.
+            binary_media_types=["*/*"],
             # A regional endpoint may idle for five minutes, an edge one for 30 seconds.
             endpoint_types=[apigateway.EndpointType.REGIONAL],
             # With a name of its own the bot has one address, so that nobody goes round what guards it.

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browsing import Visit, talkative
 from tests.issuer import issuer
-from tests.provider_server import ProviderServer, Reply
+from tests.provider_server import Reply
 from tests.serving import KEY, Caller, served, settings
 
 MARKDOWN = """\
@@ -306,15 +306,13 @@ def test_feedback_takes_reasons_and_a_comment_and_can_be_taken_back(visit: Visit
 
 
 def test_usage_stands_beside_its_limit(visit: Visit, tmp_path: Path) -> None:
-    with ProviderServer() as provider:
-        given = {"provider": "openai", "openai_api_key": "sk-test", "openai_base_url": provider.url}
-        with served(settings(tmp_path, user_daily_usd=0.5, **given)) as url:
-            page = visit.sign_in(url)
-            expect(page.locator("#usage-today")).to_have_text("$0.00 of $0.50")
-            visit.ask_whole("What does this cost?")
-            expect(page.locator("#usage-today")).to_have_text(re.compile(r"\$0\.000\d+ of \$0\.50"))
-            expect(page.locator("#usage-more")).to_contain_text("1 answer today")
-            assert page.locator("#usage-meter").evaluate("meter => meter.value") > 0
+    with talkative(tmp_path, reply, user_daily_usd=0.5) as url:
+        page = visit.sign_in(url)
+        expect(page.locator("#usage-today")).to_have_text("$0.00 of $0.50")
+        visit.ask_whole("What does this cost?")
+        expect(page.locator("#usage-today")).to_have_text(re.compile(r"\$0\.000\d+ of \$0\.50"))
+        expect(page.locator("#usage-more")).to_contain_text("1 answer today")
+        assert page.locator("#usage-meter").evaluate("meter => meter.value") > 0
 
 
 def test_chosen_model_answers(visit: Visit, page: Page) -> None:

@@ -1,6 +1,6 @@
 # What each verb does: make help. Options: TO=local|aws|gcp|azure PROFILE=dev|production NAME=...
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy destroy serve test check fmt bench docs clean lock
+.PHONY: help setup deploy destroy serve test check fmt bench docs screenshots clean lock
 
 SET_UP = @python3 infra/toolchain.py
 BIN = .venv/bin
@@ -53,6 +53,10 @@ docs: ## write what is made from the code: parts of docs/, the snapshots of the 
 	@$(BIN)/python -m cli.docs
 	@$(BIN)/python -m infra.parity
 	@$(BIN)/python -m tests.infrastructure.template_snapshots
+
+screenshots: ## take the pictures of the page anew
+	$(SET_UP) test
+	@$(BIN)/python -m tests.screenshots
 
 clean: ## remove what was set up, built or cached; deployments and data stay
 	rm -rf .venv inference/.venv .tools node_modules build dist cdk.out .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -30,7 +30,7 @@ import msgspec
 from wordup import documents, languages, services, spelling
 from wordup.documents import Section
 from wordup.errors import ConfigurationError
-from wordup.questions import CLOUD_WORDS, tokens
+from wordup.questions import CLOUD_WORDS, stem, tokens
 from wordup.services import CLOUD_NAMES, Cloud, Offer, Service
 from wordup.spelling import MOST_LETTERS, ONE_TYPO, cuts
 
@@ -107,10 +107,11 @@ def _fill(index: sqlite3.Connection, table: Sequence[Service], sections: Sequenc
         ) from error
     index.execute("BEGIN")
     count = itertools.count(1)
-    names = sorted(_names(table, _common_words(table, sections)))
+    common = _common_words(table, sections)
+    names = sorted(_names(table, common))
     index.executemany("INSERT INTO service VALUES (?, ?)", ((s.id, msgspec.json.encode(s)) for s in table))
     index.executemany("INSERT OR REPLACE INTO name VALUES (?, ?, ?, ?)", names)
-    index.executemany("INSERT OR IGNORE INTO typo VALUES (?, ?)", _typos(table, names))
+    index.executemany("INSERT OR IGNORE INTO typo VALUES (?, ?)", _typos(table, names, common))
     for service in table:
         for names_of, body, *row in _facets(service):
             _insert(index, next(count), (names_of, row[2], "", body), row)
@@ -158,8 +159,8 @@ def cloud_of(title: str) -> str:
 
 
 def key(name: str) -> str:
-    """A name without what people write differently: spaces, hyphens, capitals."""
-    return re.sub(r"[\W_]+", "", "".join(tokens(name)))
+    """A name without what people write differently: spaces, hyphens, capitals, the plural's letter."""
+    return stem("".join(tokens(name)))
 
 
 def _names(table: Iterable[Service], common: frozenset[str]) -> Iterator[tuple[str, str, str, float]]:
@@ -178,6 +179,8 @@ def _spellings(cloud: Cloud, offer: Offer) -> Iterator[str]:
         without = re.sub(r"\s*\(.*?\)", "", name)
         bare = _VENDORS.sub("", without)
         yield from {without, bare} - {name, ""}
+        if bare.endswith("DB") and " " not in bare:
+            yield bare.removesuffix("DB")
         if bare == name:
             yield f"{CLOUD_NAMES[cloud].split()[0]} {name}"
 
@@ -193,15 +196,16 @@ def _common_words(table: Iterable[Service], sections: Iterable[Section]) -> froz
     return frozenset(word for word, times in counted.items() if times >= COMMON_TIMES)
 
 
-def _typos(table: Iterable[Service], names: Iterable[tuple[str, str, str, float]]) -> Iterator[tuple[str, str]]:
-    vocabulary = {name for name, *_ in names}
+def _typos(
+    table: Iterable[Service], names: Iterable[tuple[str, str, str, float]], common: frozenset[str]
+) -> Iterator[tuple[str, str]]:
+    """Of products' names and their words, but for those that are also plain ones: every word is near some of these."""
+    vocabulary = {name for name, _, cloud, _ in names if cloud}
     for service in table:
-        for text in (service.concept, *service.aliases):
-            vocabulary.update(tokens(text))
         for _, offer in service.offers():
             for text in (offer.name, *offer.aliases, *offer.was):
                 vocabulary.update(tokens(text))
-    for word in sorted(vocabulary):
+    for word in sorted(vocabulary - common):
         if ONE_TYPO <= len(word) <= MOST_LETTERS and word.isascii():
             yield from ((cut, word) for cut in sorted(cuts(word)))
 

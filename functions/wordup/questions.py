@@ -97,12 +97,18 @@ def parse(text: str) -> Question:
         english = [meaning for meaning in meanings if not meaning.startswith("@") and meaning not in ignored]
         if language == ENGLISH or not meanings:
             for word in found[at : at + width] if not _BARE_INTENTS.issuperset(meanings or ["?"]) else []:
-                if word not in ignored and not _CJK.match(word):
+                if word in ignored or _CJK.match(word):
+                    continue
+                if any(meaning in _MARKS for meaning in meanings):
+                    synonyms[word] = 1.0
+                else:
                     weights[word] = min(weights.get(word, 0) + 1, 2)
             synonyms |= dict.fromkeys(english, SYNONYM_WEIGHT)
         else:
             weights |= dict.fromkeys(english, 1.0)
         at += width
+    if not weights:
+        weights, synonyms = synonyms, {}
     ranked = sorted(intents, key=_INTENTS.index)
     intent = ranked[0] if ranked else "any"
     if intent in ("limit", "price"):

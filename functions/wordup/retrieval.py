@@ -17,7 +17,7 @@ import msgspec
 from wordup.errors import ConfigurationError
 from wordup.languages import ENGLISH
 from wordup.providers.base import Passage
-from wordup.questions import Question, in_context, parse
+from wordup.questions import Question, in_context, parse, stem
 from wordup.services import CLOUDS, Cloud, Service, described
 from wordup.spelling import cuts, distance, typos
 
@@ -155,8 +155,8 @@ class _Search:
         tokens = list(question.tokens)
         for word, weight in words:
             rows = self._rows(word)
-            if not rows and (near := self._corrected(word)):
-                tokens = [near if token == word else token for token in tokens]
+            if not rows and (near := self._corrected(word, tokens)):
+                tokens.append(near)
                 word, rows = near, self._rows(near)
                 weight *= GUESSED
             self._add(rows, weight, asked=bool(rows) or question.language == ENGLISH)
@@ -180,18 +180,24 @@ class _Search:
             if asked:
                 self._shares[row] = self._shares.get(row, 0.0) + rarity * min(weight, 1)
 
-    def _corrected(self, word: str) -> str:
-        """The word of a name that this one is nearest to, if it is near."""
-        if not (most := typos(word)) or not word.isascii():
+    def _corrected(self, word: str, tokens: list[str]) -> str:
+        """The product's name, or word of one, that is nearest to this word or to it and its neighbour together."""
+        if not word.isascii():
             return ""
-        marks = sorted(cuts(word))
-        near = ((distance(word, found), found) for (found,) in self._index.execute(_NEAR, (_json(marks),)))
-        return min((pair for pair in near if pair[0] <= most), default=(0, ""))[1]
+        at = tokens.index(word)
+        best = (len(word), "")
+        for written in (word, "".join(tokens[at : at + 2]), "".join(tokens[max(at - 1, 0) : at + 1])):
+            marks = _json(sorted(cuts(written)) if typos(written) else [])
+            near = ((distance(written, found), found) for (found,) in self._index.execute(_NEAR, (marks,)))
+            best = min((pair for pair in near if pair[0] <= typos(written)), default=best)
+            if best[1]:
+                break
+        return best[1]
 
     def _names(self, tokens: list[str]) -> Iterator[_Name]:
         """The longest names first: what is part of one is no other."""
         spans = {
-            (at, width): "".join(tokens[at : at + width])
+            (at, width): stem("".join(tokens[at : at + width]))
             for width in range(_LONGEST_NAME, 0, -1)
             for at in range(len(tokens) - width + 1)
         }
@@ -211,6 +217,8 @@ class _Search:
         for name in names:
             named[name.service] = max(named.get(name.service, 0.0), name.weight)
         floor = self._floor(named) * self._whole
+        if not (named or self._whole):
+            return []
         clouds = self._clouds(names)
         relevant = sorted((row for row, share in self._shares.items() if share >= floor), key=self._order)
         relevant = relevant[:MOST_CANDIDATES]

@@ -25,7 +25,7 @@ from wordup.spelling import cuts, distance, typos
 PACKAGED = Path(__file__).parents[1] / "knowledge.db"
 CHECKOUT = Path(__file__).parents[2]
 # The weights of names, title, keywords and text: a word in a heading says more than one in the text.
-_RANKED = "SELECT rowid, -bm25(passages, 2.5, 3.0, 0.4, 1.0) FROM passages WHERE passages MATCH ?"
+_RANKED = "SELECT rowid, -bm25(passages, 2.25, 3.0, 0.4, 1.0) FROM passages WHERE passages MATCH ?"
 _NEAR = "SELECT DISTINCT word FROM typo WHERE cut IN (SELECT value FROM json_each(?))"
 _NAMES = "SELECT key, service, cloud, weight FROM name WHERE key IN (SELECT value FROM json_each(?))"
 _CANDIDATES = """
@@ -41,12 +41,13 @@ SUBJECT_FLOOR = 0.3
 SHORT = 2
 NAMED_FLOOR = 0.15
 # For a passage about one cloud, when the question names one.
-SAME_CLOUD, OTHER_CLOUD = 1.5, 0.5
+SAME_CLOUD, OTHER_CLOUD = 1.3, 0.5
 # What the name of a thing adds to the passages of its entry, by BM25's measure, and to those of other documents that
 # have the name in their title.
-NAMED = 7.0
-# What a document's kind is worth to a question of a kind.
-TABLE_INTENTS = {"equivalence": 1.2, "limit": 0.8, "price": 0.8, "howto": 0.45}
+NAMED = 5.0
+# What the table's entries are worth to a kind of question, beside articles: their few words make every one weigh more.
+TABLE_INTENTS = {"equivalence": 1.9, "comparison": 1.3}
+TABLE = 0.55
 # Longer text than this is no question; its most frequent words tell what it is about.
 QUERY_TERMS = 24
 # What a model gets of one passage is bounded in `prompts`.
@@ -229,7 +230,7 @@ class _Search:
             score = self._scores.get(row, 0.0) * _of_cloud(cloud, clouds)
             kind, _, name = document.partition(":")
             if kind == "service":
-                score = score * TABLE_INTENTS.get(self._question.intent, 1.0) + NAMED * named.get(name, 0.0)
+                score = score * TABLE_INTENTS.get(self._question.intent, TABLE) + NAMED * named.get(name, 0.0)
             best.setdefault(document, []).append((-score, row))
         chosen = [pair for document, found in best.items() for pair in _falling(document, sorted(found))]
         return [self._passage(row, -score, clouds) for score, row in sorted(chosen)[:limit]]
@@ -238,7 +239,7 @@ class _Search:
         """A product's name makes a question ours; a word that is also used elsewhere ("quantum") needs company."""
         if max(named.values(), default=0.0) >= 1:
             return NAMED_FLOOR
-        return SUBJECT_FLOOR if (named or self._subject) and len(self._question.weights) > SHORT else FLOOR
+        return SUBJECT_FLOOR if (named or self._subject) and len(self._question.weights) + len(self._question.synonyms) > SHORT else FLOOR
 
     def _order(self, row: int) -> tuple[float, int]:
         return -self._scores[row], row

@@ -21,9 +21,10 @@ _FILE = Path(__file__).with_name("languages.toml")
 
 
 class Lexicon(msgspec.Struct, frozen=True):
-    """A language's words: those that are whole, and the beginnings of others, each with its English ones."""
+    """A language's words: `words` are whole, `beginnings` those of others, each with its English ones."""
 
     stop_words: frozenset[str]
+    faint: frozenset[str]
     words: dict[str, tuple[str, ...]]
     beginnings: dict[str, tuple[str, ...]]
 
@@ -64,7 +65,7 @@ def fold(text: str) -> str:
 @cache
 def lexicons() -> dict[str, Lexicon]:
     """By language; read at the first question, not at the start."""
-    return {language: _lexicon(language, part["stop_words"], part["words"]) for language, part in _content().items()}
+    return {language: _lexicon(language, part) for language, part in _content().items()}
 
 
 @cache
@@ -78,17 +79,20 @@ def _content() -> dict[str, Any]:
     return tomllib.loads(_FILE.read_text(encoding="utf-8"))
 
 
-def _lexicon(language: str, stop_words: str, lines: dict[str, str]) -> Lexicon:
+def _lexicon(language: str, part: dict[str, Any]) -> Lexicon:
     words: dict[str, tuple[str, ...]] = {}
     beginnings: dict[str, tuple[str, ...]] = {}
-    for english, foreign in lines.items():
+    for english, foreign in part["words"].items():
         meanings = (english,) if english.startswith("@") else tuple(english.split())
         for word in foreign.split():
             for spelled in _spellings(language, word):
                 target = beginnings if spelled.endswith("*") else words
                 key = spelled.rstrip("*")
                 target[key] = (*target.get(key, ()), *meanings)
-    return Lexicon(frozenset(fold(stop_words).replace("'", " ").split()), words, beginnings)
+    stop_words, faint = (
+        frozenset(fold(part.get(key, "")).replace("'", " ").split()) for key in ("stop_words", "faint")
+    )
+    return Lexicon(stop_words, faint, words, beginnings)
 
 
 def _spellings(language: str, word: str) -> set[str]:

@@ -31,6 +31,8 @@ SMALL_TALK = frozenset(
 )
 # What an English word is also looked up as counts this much of it.
 SYNONYM_WEIGHT = 0.4
+# And so much a word that stands in questions about anything.
+FAINT_WEIGHT = 0.25
 # Longer text than this is no question; its most frequent words tell what it is about.
 MOST_CHARACTERS = 4_000
 _PHRASE = 4
@@ -99,7 +101,9 @@ def parse(text: str) -> Question:
             for word in found[at : at + width] if not _BARE_INTENTS.issuperset(meanings or ["?"]) else []:
                 if word in ignored or _CJK.match(word):
                     continue
-                if any(meaning in _MARKS for meaning in meanings):
+                if word in lexicon.faint:
+                    synonyms[word] = FAINT_WEIGHT
+                elif any(meaning in _MARKS for meaning in meanings):
                     synonyms[word] = 1.0
                 else:
                     weights[word] = min(weights.get(word, 0) + 1, 2)

@@ -24,6 +24,8 @@ from wordup.spelling import cuts, distance, typos
 # In the package the index lies beside the application; in a checkout it is built from the folder in the root.
 PACKAGED = Path(__file__).parents[1] / "knowledge.db"
 CHECKOUT = Path(__file__).parents[2]
+# In the data folder: what ships together with the operator's documents, as `wordup knowledge build` writes it.
+LIBRARY = "knowledge.db"
 # The weights of names, title, keywords and text: a word in a heading says more than one in the text.
 _RANKED = "SELECT rowid, -bm25(passages, 2.25, 3.0, 0.4, 1.0) FROM passages WHERE passages MATCH ?"
 _NEAR = "SELECT DISTINCT word FROM typo WHERE cut IN (SELECT value FROM json_each(?))"
@@ -37,8 +39,8 @@ _SUBJECT = "SELECT 1 FROM passages WHERE passages MATCH '{names title keywords} 
 # a word that some passage has in its title, and still less where the question names something of the service table. A
 # word that no passage holds counts as the rarest, so that a question about something else finds nothing.
 FLOOR = 0.5
-SUBJECT_FLOOR = 0.3
-SHORT = 2
+SUBJECT_FLOOR = 0.2
+SHORT = 3
 NAMED_FLOOR = 0.15
 # For a passage about one cloud, when the question names one.
 SAME_CLOUD, OTHER_CLOUD = 1.3, 0.5
@@ -53,7 +55,7 @@ QUERY_TERMS = 24
 # What a model gets of one passage is bounded in `prompts`.
 PASSAGE_CHARACTERS = 1_800
 # What a document's second passage is worth beside its first.
-ANOTHER = 0.9
+ANOTHER = 0.75
 # What a word counts that was read as a name's.
 GUESSED = 0.6
 _LONGEST_NAME = 6
@@ -112,6 +114,8 @@ def _located(folder: str, data_dir: str) -> Callable[[], Path]:
                 "WORDUP_KNOWLEDGE_DIR", f"There is no folder {folder}.", mend="Name a folder of Markdown files."
             )
         return lambda: _current(Path(folder), Path(data_dir))
+    if (library := Path(data_dir) / LIBRARY).exists():
+        return lambda: library
     if PACKAGED.exists():
         return lambda: PACKAGED
     return lambda: _current(CHECKOUT / "knowledge", CHECKOUT / "build")
@@ -232,14 +236,19 @@ class _Search:
             if kind == "service":
                 score = score * TABLE_INTENTS.get(self._question.intent, TABLE) + NAMED * named.get(name, 0.0)
             best.setdefault(document, []).append((-score, row))
-        chosen = [pair for document, found in best.items() for pair in _falling(document, sorted(found))]
-        return [self._passage(row, -score, clouds) for score, row in sorted(chosen)[:limit]]
+        falling = ((document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found)))
+        chosen = _mixed(sorted(falling, key=lambda each: each[1:]), limit)
+        return [self._passage(row, -score, clouds) for _, score, row in chosen]
 
     def _floor(self, named: dict[str, float]) -> float:
         """A product's name makes a question ours; a word that is also used elsewhere ("quantum") needs company."""
         if max(named.values(), default=0.0) >= 1:
             return NAMED_FLOOR
-        return SUBJECT_FLOOR if (named or self._subject) and len(self._question.weights) + len(self._question.synonyms) > SHORT else FLOOR
+        return (
+            SUBJECT_FLOOR
+            if (named or self._subject) and len(self._question.weights) + len(self._question.synonyms) > SHORT
+            else FLOOR
+        )
 
     def _order(self, row: int) -> tuple[float, int]:
         return -self._scores[row], row
@@ -280,6 +289,16 @@ def _falling(document: str, found: list[tuple[float, int]]) -> Iterator[tuple[fl
     if document.startswith("service:"):
         return iter(found[:1])
     return ((score * ANOTHER**n, row) for n, (score, row) in enumerate(found))
+
+
+def _mixed(ranked: list[tuple[str, float, int]], limit: int) -> list[tuple[str, float, int]]:
+    """The best, of which the last makes room where all are entries, or all articles: each knows what the other does
+    not."""
+    best, rest = ranked[:limit], ranked[limit:]
+    kinds = {document.partition(":")[0] for document, _, _ in best}
+    if limit > 2 and len(kinds) == 1:
+        best[-1:] = next(([each] for each in rest if not each[0].startswith((*kinds,))), best[-1:])
+    return best
 
 
 def _quoted(word: str) -> str:

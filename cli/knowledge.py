@@ -1,0 +1,103 @@
+"""`wordup knowledge`: what the bot answers from. Adds an operator's documents, searches, and measures the search."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cli import console, evaluation, home, library
+from cli.deploy import AsJSON
+from wordup.errors import WordUpError
+from wordup.retrieval import Knowledge
+
+app = typer.Typer(help="What the bot answers from.", no_args_is_help=True)
+
+
+class BelowFloor(WordUpError):
+    code = "below_floor"
+    mend = "The misses show which questions found what; mend the knowledge or the search."
+
+
+@app.command()
+def build(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of Markdown, HTML, PDF and text.", exists=True, file_okay=False)
+    ],
+    as_json: AsJSON = False,
+) -> None:
+    """Add folders of documents to what the bot answers from at home. Interrupted, it goes on where it was."""
+    settings = home.settings()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console.progress) as progress:
+        bar = progress.add_task("reading", total=None)
+        with library.opened(Path(settings.data_dir)) as books:
+            result = books.add(folders, lambda done, total: progress.update(bar, completed=done, total=total))
+    if as_json:
+        console.document(result)
+        return
+    console.screen.print(f"{result.added} added, {result.unchanged} unchanged, {result.removed} removed.")
+    for refused in result.refused:
+        console.screen.print(f"left out: {refused.file}: {refused.why}", style="yellow", markup=False, soft_wrap=True)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="A question.")],
+    limit: Annotated[int, typer.Option(help="Passages at most.", min=1, max=50)] = 3,
+    as_json: AsJSON = False,
+) -> None:
+    """Show the passages that a question is answered from."""
+    knowledge = _knowledge()
+    found = knowledge.search(query, limit=limit)
+    knowledge.close()
+    if as_json:
+        console.document(
+            [{"id": p.id, "title": p.title, "score": p.score, "url": p.url, "text": p.text} for p in found]
+        )
+        return
+    for number, passage in enumerate(found, 1):
+        console.screen.print(f"[{number}] {passage.title}  ({passage.id}, {passage.score})", style="bold", markup=False)
+        console.screen.print(passage.text, markup=False)
+        console.screen.print(passage.url + "\n", style="dim", soft_wrap=True)
+    if not found:
+        console.screen.print("Nothing is relevant enough.")
+
+
+@app.command("eval")
+def eval_(
+    file: Annotated[Path, typer.Argument(help="Labelled questions, as knowledge/eval/questions.toml has them.")],
+    split: Annotated[str, typer.Option(help="Only the questions of this split.")] = "",
+    least_recall: Annotated[float, typer.Option(help="Fail below this recall@3.", min=0, max=1)] = 0.0,
+    least_mrr: Annotated[float, typer.Option(help="Fail below this mean reciprocal rank.", min=0, max=1)] = 0.0,
+    as_json: AsJSON = False,
+) -> None:
+    """Measure the search on labelled questions: recall@k, mean reciprocal rank, and what was missed."""
+    knowledge = _knowledge()
+    report = evaluation.evaluate(knowledge, evaluation.load(file, split))
+    knowledge.close()
+    if as_json:
+        console.document(report)
+    else:
+        table = Table("questions", "recall@1", "recall@3", "recall@10", "MRR", "off topic", "declined", box=None)
+        figures = (report.recall_at_1, report.recall_at_3, report.recall_at_10, report.mrr)
+        table.add_row(
+            str(report.questions), *(f"{f:.3f}" for f in figures), str(report.off_topic), f"{report.declined:.3f}"
+        )
+        for miss in report.misses:
+            where = f"rank {miss.rank}" if miss.rank else "not found"
+            console.screen.print(
+                f"{miss.id}: {miss.text} ({where}; {', '.join(miss.found)})", markup=False, soft_wrap=True
+            )
+        console.screen.print(table)
+    if report.recall_at_3 < least_recall or report.mrr < least_mrr:
+        raise BelowFloor(
+            f"recall@3 is {report.recall_at_3:.3f} and must be {least_recall:.2f}, MRR {report.mrr:.3f} and must be"
+            f" {least_mrr:.2f}."
+        )
+
+
+def _knowledge() -> Knowledge:
+    settings = home.settings()
+    return Knowledge(settings.knowledge_dir, settings.data_dir)

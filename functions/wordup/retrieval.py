@@ -49,13 +49,15 @@ SAME_CLOUD, OTHER_CLOUD = 1.3, 0.5
 NAMED = 5.0
 # What the table's entries are worth to a kind of question, beside articles: their few words make every one weigh more.
 TABLE_INTENTS = {"equivalence": 1.9, "comparison": 1.3}
-TABLE = 0.55
+TABLE = 0.5
 # Longer text than this is no question; its most frequent words tell what it is about.
 QUERY_TERMS = 24
 # What a model gets of one passage is bounded in `prompts`.
 PASSAGE_CHARACTERS = 1_800
 # What a document's second passage is worth beside its first.
 ANOTHER = 0.75
+# What each of its next three adds to the first: a document that speaks of it throughout is about it.
+OTHERS = 0.1
 # What a word counts that was read as a name's.
 GUESSED = 0.6
 _LONGEST_NAME = 6
@@ -288,7 +290,8 @@ def _falling(document: str, found: list[tuple[float, int]]) -> Iterator[tuple[fl
     """A document's later passages count less, so that other documents are heard; an entry's rows are one passage."""
     if document.startswith("service:"):
         return iter(found[:1])
-    return ((score * ANOTHER**n, row) for n, (score, row) in enumerate(found))
+    others = OTHERS * sum(score for score, _ in found[1:4])
+    return (((score + (0 if n else others)) * ANOTHER**n, row) for n, (score, row) in enumerate(found))
 
 
 def _mixed(ranked: list[tuple[str, float, int]], limit: int) -> list[tuple[str, float, int]]:

@@ -1,6 +1,6 @@
 # What each verb does: make help. Options: TO=local|aws|gcp|azure PROFILE=dev|production NAME=...
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy destroy serve test check fmt bench docs screenshots clean lock
+.PHONY: help setup deploy destroy serve test check fmt bench eval docs screenshots clean lock
 
 SET_UP = @python3 infra/toolchain.py
 BIN = .venv/bin
@@ -47,6 +47,10 @@ bench: ## run every benchmark, or BENCH= one of them
 	$(SET_UP) bench
 	@set -e; for name in $(or $(BENCH),$(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))); do \
 		$(BIN)/python -m benchmarks.$$name; done
+
+eval: ## measure retrieval on the test questions, and fail below its floors
+	$(SET_UP) check
+	@$(BIN)/wordup knowledge eval knowledge/eval/questions.toml --split test --least-recall 0.92 --least-mrr 0.85
 
 docs: ## write what is made from the code: parts of docs/, the snapshots of the templates
 	$(SET_UP) check

@@ -13,7 +13,7 @@ LARGEST_BYTES = 20 * 2**20
 MOST_PAGES = 2_000
 MOST_CHARACTERS = 4_000_000
 SECONDS = 30.0
-_HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
+_MARKS = {f"h{level}": "#" * level for level in range(1, 7)} | {"li": "-"}
 
 
 class Unreadable(Exception):
@@ -76,7 +76,7 @@ def _html(content: bytes) -> str:
         if node.tag == "pre":
             lines.append(f"```\n{text.strip()}\n```")
         elif words := " ".join(text.split()):
-            lines.append(f"{_HEADINGS.get(node.tag, '-' if node.tag == 'li' else '')} {words}".strip())
+            lines.append(f"{_MARKS.get(node.tag or '', '')} {words}".strip())
     return "\n\n".join(lines)
 
 

@@ -6,7 +6,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -102,7 +102,7 @@ class Library:
 
 
 @contextmanager
-def opened(data_dir: Path) -> Iterator[Library]:
+def opened(data_dir: Path) -> Generator[Library]:
     data_dir.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(data_dir / "library.db", isolation_level=None)) as store:
         store.execute(_SCHEMA)

@@ -21,8 +21,8 @@ DELTA_CHARACTERS = 48
 PIECES = 4  # of one passage
 # A piece is quoted when it holds this share of what the best piece holds of the question.
 QUOTED_SHARE = 0.5
-# How near an article's score must be to an entry's for the article to tell how.
-NEAR = 0.4
+# How near to the best passage's score another must be to be told in its place.
+NEAR = 0.55
 
 _BADGE = "*I am running offline, without a language model.*"
 _FIELDS = (
@@ -93,13 +93,14 @@ def _told(said: str, query: str, passages: list[Passage]) -> str:
 
 
 def _first(question: Question, passages: list[Passage]) -> int:
-    """Who asks how wants steps and code, which articles have, where one is among the best."""
-    if question.intent == "howto" and passages[0].service is not None:
-        articles = [n for n, passage in enumerate(passages) if passage.service is None]
-        with_code = [n for n in articles if _FENCE in passages[n].text]
-        near = [n for n in with_code or articles if passages[n].score >= NEAR * passages[0].score]
-        return near[0] if near else 0
-    return 0
+    """Who asks how wants steps and code, which articles have; names, figures and choices stand in entries."""
+    near = [n for n, passage in enumerate(passages) if passage.score >= NEAR * passages[0].score]
+    if question.intent == "howto":
+        articles = [n for n in near if passages[n].service is None]
+        wanted = [n for n in articles if _FENCE in passages[n].text] or articles
+    else:
+        wanted = [n for n in near if passages[n].service is not None and question.intent != "any"]
+    return wanted[0] if wanted else 0
 
 
 def _linked(passage: Passage) -> str:

@@ -8,6 +8,7 @@ the digest of what it was made from, so that the next run only compares digests.
                        the repository on its path, and `wordup`, `node` and `cdk` in its bin/
     node_modules       the CDK's command line; for tests the emulators that are written for Node, too
     .tools/ministack   the embedded AWS, in an environment of its own because it pins botocore
+    .tools/litellm     a client and a peer of ours, apart for the same reason: it pins openai
 """
 
 import contextlib
@@ -46,6 +47,7 @@ LOCKS = {
     "gcp": ["--extra=gcp"],
     "azure": ["--extra=azure"],
     "ministack": ["--group=ministack"],
+    "litellm": ["--group=litellm"],
     "bootstrap": ["--group=bootstrap"],
 }
 NESTED = ["deploy", "pulumi", "dev", "bench"]
@@ -122,6 +124,15 @@ def ministack() -> None:
         return
     with step("the embedded AWS", TOOLS / "ministack", stamp):
         sync(TOOLS / "ministack", "ministack")
+
+
+def litellm() -> None:
+    uv()
+    stamp = digest(REQUIREMENTS / "litellm.txt")
+    if is_made(TOOLS / "litellm", stamp):
+        return
+    with step("LiteLLM", TOOLS / "litellm", stamp):
+        sync(TOOLS / "litellm", "litellm")
 
 
 def chromium() -> None:
@@ -248,7 +259,7 @@ def digest(*files: Path) -> str:
 
 
 DEPLOY = [partial(environment, "deploy"), partial(node_modules, "--omit=dev")]
-DEVELOP = [partial(environment, "dev"), node_modules, ministack]
+DEVELOP = [partial(environment, "dev"), node_modules, ministack, litellm]
 PURPOSES = {
     "local": [*DEPLOY, ministack],
     "aws": DEPLOY,
@@ -258,7 +269,7 @@ PURPOSES = {
     "check": [partial(environment, "dev")],
     "setup": [*DEVELOP, knowledge],
     "test": [*DEVELOP, chromium],
-    "bench": [partial(environment, "bench"), ministack],
+    "bench": [partial(environment, "bench"), ministack, litellm],
     "lock": [lock],
 }
 

@@ -9,12 +9,12 @@ import msgspec
 
 from wordup import keys
 from wordup.auth import User
-from wordup.config import Settings
+from wordup.config import MicroUSD, Settings
 from wordup.errors import CeilingReached, ConditionFailed, InvalidField, NotFound
 from wordup.idempotency import KEY_CHARACTERS, Claim, Finished, twin
 from wordup.ids import is_ulid, ulid
 from wordup.limits import Usage, UserLimits
-from wordup.models import Catalogue, Model
+from wordup.models import BOT, Catalogue, Model
 from wordup.prompts import prompt_bound
 from wordup.stores.base import Row, Store
 from wordup.turns import Turn, parse_message_id
@@ -30,8 +30,18 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     regenerate_of: str | None = None
 
 
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client gives that keeps its conversations itself: nothing of the turn is stored but what it cost.
+    Its `instructions` hold beneath the bot's own; `max_tokens` may only lower the bound of an answer."""
+
+    past: list[Turn]
+    instructions: str = ""
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn that was checked and priced."""
+    """A turn that was checked and priced. `given` makes it one that is not stored."""
 
     user: User
     id: str
@@ -44,6 +54,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     hold: Row
     began: float
     timeout: float
+    max_tokens: int
+    given: Given | None
 
 
 class Admission:
@@ -64,10 +76,11 @@ class Admission:
         self._settings = settings
         self._clock = clock
 
-    async def draft(self, user: User, request: TurnRequest, key: str | None) -> Draft:
+    async def draft(self, user: User, request: TurnRequest, key: str | None, given: Given | None = None) -> Draft:
         if key is not None and not 0 < len(key) <= KEY_CHARACTERS:
             raise InvalidField("/headers/idempotency-key", f"The key has 1 to {KEY_CHARACTERS} characters.")
-        model = self._catalogue.resolve(request.model or self._settings.model, self._settings.provider)
+        wanted = self._settings.model if request.model in (None, "", BOT) else request.model
+        model = self._catalogue.resolve(wanted, self._settings.provider)
         question, conversation_id, replaces = request.message, request.conversation_id, None
         if conversation_id is not None and not is_ulid(conversation_id):
             raise InvalidField("/conversation_id", "This is no conversation id.")
@@ -79,7 +92,8 @@ class Admission:
             question = Turn.of(row).question if question is None else question
         if question is None or not question.strip():
             raise InvalidField("/message", "The message is empty.")
-        if len(question) > self._settings.message_characters:
+        instructions = given.instructions if given else ""
+        if len(question) + len(instructions) > self._settings.message_characters:
             limit = self._settings.message_characters
             raise InvalidField("/message", f"The message is longer than {limit:,} characters.")
         turn_id = ulid()
@@ -94,9 +108,10 @@ class Admission:
                 turn_id=replaces or turn_id,
                 lease=int(now) + self._settings.lease_seconds,
             )
-        worst = self._catalogue.worst_case(
-            model, prompt_bound(question, self._settings.history_tokens), self._settings.answer_tokens
-        )
+        max_tokens = self._settings.answer_tokens
+        if given is not None and given.max_tokens is not None:
+            max_tokens = min(max_tokens, given.max_tokens)
+        prompt = prompt_bound(question, self._settings.history_tokens, instructions)
         timeout = self._settings.stream_timeout_seconds if request.stream else self._settings.provider_timeout_seconds
         return Draft(
             user=user,
@@ -107,9 +122,11 @@ class Admission:
             replaces=replaces,
             model=model,
             claim=claim,
-            hold=Row(pk=user.pk, sk=keys.hold(turn_id), data={"micros": worst, "day": keys.day(now)}, version=""),
+            hold=_hold(user.pk, turn_id, self._catalogue.worst_case(model, prompt, max_tokens), now),
             began=now,
             timeout=timeout,
+            max_tokens=max_tokens,
+            given=given,
         )
 
     async def admit(self, draft: Draft) -> Turn | None:
@@ -149,6 +166,10 @@ class Admission:
             operations.append(draft.claim.withdraw())
         with contextlib.suppress(ConditionFailed):  # erased, or swept: nothing is held any more
             await self._store.write(draft.user.pk, operations)
+
+
+def _hold(pk: str, turn_id: str, micros: MicroUSD, now: float) -> Row:
+    return Row(pk=pk, sk=keys.hold(turn_id), data={"micros": micros, "day": keys.day(now)}, version="")
 
 
 def _fingerprint(request: TurnRequest) -> str:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wordup import __version__, errors, logs, openapi, pages, problems
+from wordup import __version__, completions, errors, logs, openapi, pages, problems
 from wordup.bootstrap import Bot
 from wordup.ids import ulid
 from wordup.routes import JSON, table
@@ -120,8 +120,12 @@ class _Surroundings:
 
 
 def _problem(request: Request, error: errors.WordUpError) -> Response:
-    content = problems.of(error, problems.request_id(request))
-    return JSON(content, content.status, problems.headers(error), problems.MEDIA_TYPE)
+    content, headers = problems.of(error, problems.request_id(request)), problems.headers(error)
+    if getattr(request.scope.get("route"), "path", None) == completions.PATH:
+        if isinstance(error, errors.BudgetExceeded):  # OpenAI's clients would ask again at once
+            headers["x-should-retry"] = "false"
+        return JSON(completions.error(content), content.status, headers)
+    return JSON(content, content.status, headers, problems.MEDIA_TYPE)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

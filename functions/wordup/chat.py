@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from wordup import keys, logs
-from wordup.admission import Admission, Draft, TurnRequest
+from wordup.admission import Admission, Draft, Given, TurnRequest
 from wordup.auth import User
 from wordup.config import Settings
 from wordup.errors import (
@@ -38,7 +38,7 @@ from wordup.prompts import messages
 from wordup.providers.base import CompletionRequest, Delta, Finish, Passage, Provider
 from wordup.retrieval import Knowledge, contextual_query
 from wordup.stores.base import Add, Operation, Store
-from wordup.turns import Conversation, Source, Turn, history, new_conversation
+from wordup.turns import Conversation, Source, Turn, history, new_conversation, newest
 
 # A lost race over a conversation is written again; more writers than this at once on one conversation is no chat.
 RECORD_ATTEMPTS = 20
@@ -113,12 +113,14 @@ class Chat:
         self._clock = clock
         self._running: dict[str, tuple[_Running, asyncio.Task[None]]] = {}
 
-    async def turn(self, user: User, request: TurnRequest, *, key: str | None = None) -> AsyncGenerator[Event]:
+    async def turn(
+        self, user: User, request: TurnRequest, *, key: str | None = None, given: Given | None = None
+    ) -> AsyncGenerator[Event]:
         """Started, Deltas (Quiet between slow ones), then the whole Turn. Raises RequestError before anything was
         spent, ProviderError and StoreError when the turn came to nothing. Closing the iterator ends the provider's
         call; what had come by then is recorded. A `key` that was used for the same request gives the stored turn
-        without a model call."""
-        draft = await self._admission.draft(user, request, key)
+        without a model call. A turn with what its client has `given` leaves nothing but its cost."""
+        draft = await self._admission.draft(user, request, key, given)
         admitted = await self._admission.admit(draft)
         if isinstance(admitted, Turn):
             yield _started(admitted)
@@ -214,8 +216,8 @@ class Chat:
     async def _read(self, draft: Draft) -> tuple[Conversation, list[Turn]]:
         pk = draft.user.pk
         if not draft.continues:
-            erased, past = await self._store.get(pk, keys.ERASED), list[Turn]()
-            row = None
+            past = newest(draft.given.past, self._settings.history_tokens) if draft.given else list[Turn]()
+            erased, row = await self._store.get(pk, keys.ERASED), None
         else:
             erased, row, past = await asyncio.gather(
                 self._store.get(pk, keys.ERASED),
@@ -232,10 +234,12 @@ class Chat:
         draft = running.draft
         request = CompletionRequest(
             model=draft.model.name,
-            messages=messages(past, passages, draft.question),
-            max_tokens=self._settings.answer_tokens,
+            messages=messages(past, passages, draft.question, draft.given.instructions if draft.given else ""),
+            max_tokens=draft.max_tokens,
             timeout=draft.timeout,
             passages=passages,
+            # A model that thinks has one temperature, and refuses to be told.
+            temperature=draft.given.temperature if draft.given and not draft.model.reasoning_effort else None,
             reasoning_effort=draft.model.reasoning_effort,
         )
         running.prompt_bytes = sum(len(message.content.encode()) for message in request.messages)
@@ -274,11 +278,10 @@ class Chat:
         for _ in range(RECORD_ATTEMPTS):
             now = self._clock()
             expires_at = int(now) + self._settings.retention_days * keys.DAY_SECONDS
-            operations: list[Operation] = [
-                turn.put(expires_at),
-                *conversation.with_turn(turn, expires_at, replaced=draft.replaces is not None),
-                *settlement,
-            ]
+            operations: list[Operation] = [*settlement]
+            if draft.given is None:
+                moved = conversation.with_turn(turn, expires_at, replaced=draft.replaces is not None)
+                operations = [turn.put(expires_at), *moved, *settlement]
             if draft.claim is not None:
                 operations.append(draft.claim.put(now, done=True))
             try:

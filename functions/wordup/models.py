@@ -15,6 +15,7 @@ import msgspec
 
 from wordup.errors import ConfigurationError, ModelRetired, UnknownModel
 
+BOT = "wordup"  # the model that clients name who want the bot, whatever it runs on
 CATALOGUE = Path(__file__).with_name("models.toml")
 MILLION = 1_000_000
 

@@ -5,15 +5,22 @@ from typing import Any
 
 import msgspec
 
-from wordup import errors, problems, schemas
+from wordup import completions, errors, problems, schemas
 from wordup.routes import Route
 
 TITLE = "Word Up! Bot"
-_EVENTS = "`start`, `delta`..., then `done` (this object), `blocked` or `error` (a problem)."
+_STREAMED = {
+    "/chat": "`start`, `delta`..., then `done` (this object), `blocked` or `error` (a problem).",
+    completions.PATH: "`chat.completion.chunk` objects, then `[DONE]`.",
+}
 
 
 def document(routes: list[Route], version: str) -> dict[str, Any]:
-    types = [schemas.Problem, *(t for route in routes for t in (route.takes, route.gives) if t is not None)]
+    types = [
+        schemas.Problem,
+        completions.ErrorOut,
+        *(t for route in routes for t in (route.takes, route.gives) if t is not None),
+    ]
     unique = list(dict.fromkeys(types))
     described, components = msgspec.json.schema_components(unique, ref_template="#/components/schemas/{name}")
     references = dict(zip(unique, described, strict=True))
@@ -83,8 +90,8 @@ def _success(route: Route, references: dict[type, Any]) -> dict[str, Any]:
     if route.gives is None:
         return {"description": "Done."}
     content: dict[str, Any] = {"application/json": {"schema": references[route.gives]}}
-    if route.path == "/chat":
-        content["text/event-stream"] = {"schema": {"type": "string", "description": _EVENTS}}
+    if route.path in _STREAMED:
+        content["text/event-stream"] = {"schema": {"type": "string", "description": _STREAMED[route.path]}}
     if "format" in route.query:
         content["text/markdown"] = {"schema": {"type": "string"}}
     return {"description": "Done.", "content": content}
@@ -95,6 +102,8 @@ def _refusals(route: Route, references: dict[type, Any], by_code: dict[str, Any]
     for code in codes(route):
         by_status.setdefault(problems.status(by_code[code]), []).append(code)
     content = {problems.MEDIA_TYPE: {"schema": references[schemas.Problem]}}
+    if route.path == completions.PATH:
+        content = {"application/json": {"schema": references[completions.ErrorOut]}}
     return {
         str(status): {"description": ", ".join(f"`{code}`" for code in sorted(found)), "content": content}
         for status, found in sorted(by_status.items())

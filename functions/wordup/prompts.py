@@ -13,14 +13,18 @@ not know. For anything that has nothing to do with computing, say kindly that it
 
 PASSAGES = 3
 PASSAGE_BYTES = 2_400
+_CLIENT = (
+    "\n\nThe program that passes the question on asks for this too; follow it as far as it agrees with the above:\n"
+)
 _INTRODUCTION = "Passages from the knowledge base:\n"
 
 
-def messages(past: list[Turn], passages: list[Passage], question: str) -> list[Message]:
-    """The conversation as the model sees it."""
-    said = [Message("system", SYSTEM)]
+def messages(past: list[Turn], passages: list[Passage], question: str, instructions: str = "") -> list[Message]:
+    """The conversation as the model sees it; `instructions` are the client's."""
+    said = [Message("system", SYSTEM + (_CLIENT + instructions if instructions else ""))]
     for turn in past:
-        said.append(Message("user", turn.question))
+        if turn.question:  # a client's own history may begin with an answer
+            said.append(Message("user", turn.question))
         if turn.answer:  # stopped before its first word: providers refuse an empty message
             said.append(Message("assistant", turn.answer))
     if passages:
@@ -30,9 +34,10 @@ def messages(past: list[Turn], passages: list[Passage], question: str) -> list[M
     return said
 
 
-def prompt_bound(question: str, history_tokens: int) -> int:
+def prompt_bound(question: str, history_tokens: int, instructions: str = "") -> int:
     """The most tokens that `messages` can come to, before the history is known."""
-    longest = [Message("system", SYSTEM), Message("system", _INTRODUCTION), Message("user", question)]
+    system = [SYSTEM + _CLIENT + instructions, _INTRODUCTION]
+    longest = [*(Message("system", text) for text in system), Message("user", question)]
     frames = [Message("user", "")] * (2 * HISTORY_TURNS)
     return input_token_bound(longest + frames) + PASSAGES * PASSAGE_BYTES + history_tokens * BYTES_PER_TOKEN
 

@@ -5,14 +5,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from wordup import keys, markdown, problems, schemas, sse
+from wordup import completions, keys, markdown, problems, schemas, sse
 from wordup.admission import TurnRequest
 from wordup.auth import Credentials, User
 from wordup.bootstrap import Bot
@@ -78,6 +78,22 @@ class Routes:
         if streamed:
             stream = sse.stream(first, events, lambda error: problems.of(error, problems.request_id(request)))
             return StreamingResponse(stream, headers=sse.HEADERS)
+        return JSON(schemas.answer(await self._whole(request, user, first, events)))
+
+    async def complete_chat(self, request: Request) -> Response:
+        user = await self._user(request)
+        body = await self._body(request, completions.ChatCompletionIn)
+        asked, given = completions.asked(body)
+        events = self._bot.chat.turn(user, asked, given=given)
+        first = await anext(events)
+        assert isinstance(first, Started)
+        if body.stream:
+            request_id = problems.request_id(request)
+            stream = completions.stream(body, first, events, lambda error: problems.of(error, request_id))
+            return StreamingResponse(stream, headers=sse.HEADERS)
+        return JSON(completions.completion(body.model, await self._whole(request, user, first, events)))
+
+    async def _whole(self, request: Request, user: User, first: Event, events: AsyncGenerator[Event]) -> Turn:
         assert isinstance(first, Started)
         leaving = asyncio.create_task(self._stop_when_left(request, user, first.turn_id))
         last: Event = first
@@ -87,7 +103,7 @@ class Routes:
         finally:
             leaving.cancel()
         assert isinstance(last, Turn)
-        return JSON(schemas.answer(last))
+        return last
 
     async def _stop_when_left(self, request: Request, user: User, turn_id: str) -> None:
         """A streamed answer notices that its caller left; a buffered one has to look."""
@@ -220,6 +236,18 @@ def table(bot: Bot) -> list[Route]:
             errors=(
                 *("not_found", "conflict", "idempotency_mismatch", "content_blocked", "unknown_model"),
                 *("model_retired", "rate_limited", "budget_exceeded"),
+                *("provider_error", "provider_busy", "provider_timeout"),
+            ),
+        ),
+        Route(
+            method="POST",
+            path=completions.PATH,
+            handler=r.complete_chat,
+            summary="Ask as OpenAI's clients do. Nothing of it is kept: the messages are the history.",
+            takes=completions.ChatCompletionIn,
+            gives=completions.ChatCompletion,
+            errors=(
+                *("content_blocked", "unknown_model", "model_retired", "rate_limited", "budget_exceeded"),
                 *("provider_error", "provider_busy", "provider_timeout"),
             ),
         ),

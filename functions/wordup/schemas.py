@@ -8,7 +8,7 @@ from msgspec import Meta
 from wordup import keys
 from wordup.config import MicroUSD, Settings
 from wordup.conversations import ConversationPage, TurnPage
-from wordup.models import Catalogue, Model
+from wordup.models import BOT, Catalogue, Model
 from wordup.providers.base import FinishReason
 from wordup.turns import Conversation, Feedback, Source, Turn
 from wordup.usage import Period, Report
@@ -272,7 +272,9 @@ def usage(report: Report) -> UsageOut:
 
 
 def models(catalogue: Catalogue, provider: str, default: Model) -> ModelsOut:
-    return ModelsOut(data=[_model(catalogue, each, default) for each in catalogue.living(provider)])
+    found = [_model(catalogue, each, default) for each in catalogue.living(provider)]
+    bot = msgspec.structs.replace(_model(catalogue, default, default), id=BOT, owned_by=BOT, default=False)
+    return ModelsOut(data=[bot, *found])
 
 
 def _model(catalogue: Catalogue, model: Model, default: Model) -> ModelOut:

@@ -58,6 +58,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return timestamp(self.id)
 
     @property
+    def tokens(self) -> int:
+        """What it takes of a history, estimated."""
+        return tokens(self.question) + tokens(self.answer)
+
+    @property
     def sk(self) -> str:
         return keys.turn(self.conversation_id, self.id)
 
@@ -145,6 +150,21 @@ def parse_message_id(message_id: str, pointer: str) -> tuple[str, str]:
     return conversation_id, turn_id
 
 
+def said(question: str, answer: str) -> Turn:
+    """A turn that a client keeps, not we."""
+    return Turn(id="", conversation_id="", question=question, answer=answer, model="")
+
+
+def newest(past: list[Turn], budget: int) -> list[Turn]:
+    """The last turns that fit into `budget` tokens."""
+    chosen: list[Turn] = []
+    for turn in past[: -HISTORY_TURNS - 1 : -1]:
+        if (budget := budget - turn.tokens) < 0:
+            break
+        chosen.append(turn)
+    return chosen[::-1]
+
+
 def tokens(text: str) -> int:
     """An estimate, rounded up."""
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
@@ -161,7 +181,7 @@ async def history(store: Store, pk: str, conversation_id: str, budget: int, *, b
             turn = Turn.of(row)
             if before is not None and turn.id >= before:
                 continue
-            budget -= tokens(turn.question) + tokens(turn.answer)
+            budget -= turn.tokens
             if budget < 0:
                 return chosen[::-1]
             chosen.append(turn)

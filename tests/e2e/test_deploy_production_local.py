@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -153,6 +154,26 @@ def test_secrets_stand_only_in_the_secret(bot: DeployedBot):
     assert "WORDUP_SIGNING_KEY_REF" in found
     assert "ApiId" in found
     assert [word for word in words if word in found] == []
+
+
+def test_backup_is_restored_as_the_drill_says(bot: DeployedBot, tmp_path: Path):
+    cloud, file = bot.cloud, str(tmp_path / "drill.jsonl.gz")
+    caller = bot.sign_in()
+    asked = caller.ask(QUESTION).json()
+    conversation = f"/v1/conversations/{asked['conversation_id']}"
+    cloud.client("dynamodb").restore_table_to_point_in_time(
+        SourceTableName="wordup", TargetTableName="wordup-drill", UseLatestRestorableTime=True
+    )
+    assert caller.http.delete(conversation).status_code == 204
+    assert caller.http.get(conversation).status_code == 404
+
+    exported = cloud.wordup("data", "export", file, "--from", "local", "--name", "wordup-drill")
+    imported = cloud.wordup("data", "import", file, "--to", "local")
+    assert imported["rows"] == exported["rows"]
+    assert imported["written"] > 0
+    [question, answer] = caller.http.get(conversation).json()["messages"]
+    assert (question["content"], answer["content"]) == (QUESTION, asked["message"])
+    cloud.client("dynamodb").delete_table(TableName="wordup-drill")
 
 
 def test_destroy_keeps_exactly_what_it_lists_and_deletes_it_when_told(bot: DeployedBot):

@@ -2,21 +2,20 @@
 again, deleted. The tests build on one another in the order in which they stand."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from cli import console
 from cli.steps import Steps
 from infra.aws.deployment import AWSDeployment
 from infra.local.embedded import Embedded
 from infra.spec import ROOT, load
+from tests.browsing import Visit, chromium
 from tests.deploying import embedded_cloud
 from tests.e2e.conftest import DeployedBot
 
@@ -28,7 +27,6 @@ CODE = """\
 <script>fetch("http://169.254.169.254/latest/meta-data/iam/")</script>
 SELECT * FROM users WHERE name = '' OR '1'='1'; -- ../../etc/passwd ${jndi:ldap://host/a}
 """
-FLAGS = ["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +72,11 @@ def test_what_the_embedded_cloud_ignores_is_applied(bot: DeployedBot):
 
 
 def test_page_converses_in_a_browser(bot: DeployedBot):
-    found = shutil.which("chromium")
-    assert found, "there is no chromium on the PATH; `make test` installs it on Debian"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=FLAGS, chromium_sandbox=os.geteuid() != 0)
-        page = chromium.new_page()
-        page.goto(bot.url)
-        page.get_by_label("Access key").fill(bot.key)
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_label("Your question").fill(QUESTION)
-        page.get_by_role("button", name="Send").click()
-        expect(page.get_by_text("running offline").first).to_be_visible(timeout=30_000)
-        chromium.close()
+    with chromium() as browser:
+        visit = Visit(browser)
+        visit.sign_in(bot.url, bot.key)
+        expect(visit.ask_whole(QUESTION)).to_contain_text("cold start")
+        visit.close()
     listed = bot.sign_in().http.get("/v1/conversations").json()
     assert QUESTION in [each["title"] for each in listed["conversations"]]
 

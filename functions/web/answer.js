@@ -30,7 +30,8 @@ export class Answer {
     this.start = 0; // of the last block
     this.made = -1; // how much of the text the last block was made from
     this.tail = [];
-    this.open = null;
+    this.open = null; // the code block that is still open
+    this.list = null; // the long list whose last item is the tail
     this.finishing = null;
     this.root.replaceChildren();
   }
@@ -92,18 +93,44 @@ export class Answer {
     // A block begins for certain only with a whole line: `2` may become `2.`, the next item of the list before it.
     const isCertain = found.length > 1 && text.indexOf("\n", lines[last.line]) >= 0;
     const rendered = found.map(nodes);
-    const fresh = rendered.flat();
     for (const node of this.tail) node.remove();
-    this.root.append(...fresh);
-    this.tail = fresh;
+    this.#place(rendered);
+    this.tail = rendered.flat();
     this.made = this.shown;
-    this.open = openFence(last, text, lines, fresh);
+    this.open = openFence(last, text, lines, this.tail);
     if (isCertain) {
-      this.tail = rendered.at(-1);
-      this.start += lines[last.line];
-      if (this.open) this.open.line -= lines[last.line];
-      this.onSettled(rendered.slice(0, -1).flat());
+      this.list = null;
+      this.#settle(rendered.at(-1), lines[last.line]);
+    } else if (text.length > LONG_CHARACTERS) {
+      const item = lastItem(last, text, lines);
+      if (!item) return;
+      if (!this.list) {
+        [this.list] = this.tail;
+        this.tail = [...this.list.children];
+      }
+      this.#settle(this.tail.slice(-1), item);
     }
+  }
+
+  /** Items of a list that went on move into it. */
+  #place(rendered) {
+    const [first] = rendered;
+    if (this.list && first?.[0]?.tagName === this.list.tagName) {
+      rendered[0] = [...first[0].children];
+      this.list.append(...rendered[0]);
+      rendered = rendered.slice(1);
+    } else {
+      this.list = null;
+    }
+    this.root.append(...rendered.flat());
+  }
+
+  /** What stands before `rest`, which begins `length` characters further on, is finished. */
+  #settle(rest, length) {
+    this.onSettled(this.tail.filter((each) => !rest.includes(each)));
+    this.tail = rest;
+    this.start += length;
+    if (this.open) this.open.line -= length;
   }
 
   /** An open code block takes what has come as it is, up to the line that may close it. */
@@ -151,6 +178,14 @@ function lineStarts(text) {
   const starts = [0];
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) starts.push(at + 1);
   return starts;
+}
+
+/** Where the last item of a list begins, once its first line is whole; 0 where there is only one, or no list. */
+function lastItem(block, text, lines) {
+  const tokens = block.source === null ? block.tokens : [];
+  const items = tokens.filter(({ type, level }) => type === "list_item_open" && level === 1);
+  const start = items.length > 1 ? lines[items.at(-1).map[0]] : 0;
+  return text.indexOf("\n", start) < 0 ? 0 : start;
 }
 
 /** The code block that a text ends within, null where it ends within none. */

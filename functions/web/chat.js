@@ -136,7 +136,7 @@ export class Chat {
     // The answer had come before the page was left, and was read with its conversation.
     const twin = this.shown.find((each) => each !== running.exchange && each.messageId === messageId);
     if (twin) this.#remove(twin);
-    if (this.id === running.conversation && this.id !== id) {
+    if (this.shown.includes(running.exchange) && this.id !== id) {
       this.id = id;
       this.on.moved(id);
     }
@@ -156,6 +156,10 @@ export class Chat {
     if (isMisunderstood && !exchange.answer.text && this.on.edit(exchange.question)) {
       this.#remove(exchange);
       return this.on.tell(text, true);
+    }
+    if (exchange.messageId && !again) {
+      this.on.tell(text, true);
+      return this.#restore(exchange);
     }
     this.on.tell("");
     exchange.fail(error);

@@ -155,7 +155,37 @@ def test_long_answer_costs_in_proportion_to_its_length(visit: Visit, bot: str, k
     half, whole = (page.evaluate(FEED, [HEADS.get(kind, ""), LONG[kind], length]) for length in (10_000, 20_000))
 
     assert whole["parsed"] < 2.2 * half["parsed"]
+    assert whole["blocks"] < 3 or kind == "prose"
     assert whole["text"] > 0.5 * whole["length"]
+
+
+def test_items_of_a_long_list_are_left_alone(visit: Visit, bot: str) -> None:
+    page = visit.open(bot)
+    kept = page.evaluate(
+        """async () => {
+            const { Answer } = await import("./answer.js");
+            const answer = new Answer(document.createElement("div"));
+            const add = (from, to) => {
+                for (let at = from; at <= to; at++) {
+                    answer.append(`${at}. item with **bold** words, number ${at}\\n`);
+                    answer.step();
+                }
+            };
+            add(1, 100);
+            const [list] = answer.root.children;
+            const before = [...list.children].slice(0, 60);
+            add(101, 200);
+            answer.append("\\nAnd that is all.\\n");
+            answer.step();
+            answer.finish(answer.text);
+            answer.step();
+            return {
+                same: answer.root.firstChild === list && before.every((each, at) => list.children[at] === each),
+                items: list.children.length, last: list.lastChild.textContent, blocks: answer.root.children.length,
+            };
+        }"""
+    )
+    assert kept == {"same": True, "items": 200, "last": "item with bold words, number 200", "blocks": 2}
 
 
 def test_finished_blocks_are_left_alone(visit: Visit, bot: str) -> None:

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "images"
 EARLIER = ["Which queue would you take on Azure?", "What does a NAT gateway cost?", "Cloud Run or GKE for a small API?"]
 QUESTION = "How long can a Lambda function run?"
 ANSWER = """\
-A **Lambda function** runs for at most **900 seconds** (15 minutes) per invocation [3]. The other clouds go further [2]:
+A **Lambda function** runs for at most **900 seconds** (15 minutes) per invocation [1]. The other clouds go further:
 
 | Service | Longest run | Per million calls |
 |---|---:|---:|

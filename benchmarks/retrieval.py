@@ -54,8 +54,8 @@ class PlainBM25:
     def search(self, query: str, *, limit: int = 3) -> list[Passage]:
         words = " OR ".join(f'"{word}"' for word in dict.fromkeys(tokens(query)))
         rows = self._index.execute(
-            "SELECT document, title FROM passages JOIN passage USING (rowid) WHERE passages MATCH ?"
-            " ORDER BY bm25(passages) LIMIT ?",
+            "SELECT document, passage.title FROM passages JOIN passage ON passage.rowid = passages.rowid"
+            " WHERE passages MATCH ? ORDER BY bm25(passages) LIMIT ?",
             (f"{{title body}} : ({words})", 4 * limit),
         )
         return [Passage(id=document, title=title, text="") for document, title in rows] if words else []

@@ -1,7 +1,9 @@
 """What the model is told. The system message and the history come first and stay the same from turn to turn, so that
-providers' prompt caches hit; the passages, which change, come just before the question."""
+providers' prompt caches hit; what changes, the skill that is asked for and the passages, comes just before the
+question."""
 
 from wordup.providers.base import Message, Passage, input_token_bound
+from wordup.questions import Intent, parse
 from wordup.turns import BYTES_PER_TOKEN, HISTORY_TURNS, Turn
 
 SYSTEM = """\
@@ -16,7 +18,22 @@ PASSAGE_BYTES = 2_400
 _CLIENT = (
     "\n\nThe program that passes the question on asks for this too; follow it as far as it agrees with the above:\n"
 )
+# By what a question wants; each is one text for good, so that it is cached too where nothing stands before it.
+SKILLS: dict[Intent, str] = {
+    "equivalence": """\
+Translate between clouds: name the counterpart first, then what differs (limits, price model, semantics), and what to \
+change when moving. Where a cloud has none, say so and name the nearest.""",
+    "howto": """\
+Show how: the steps in order, then code that runs as it stands, with its imports and without secrets in it. Name the \
+permissions that it needs and what it costs.""",
+    "comparison": """\
+Compare: a short table of what matters for the choice, then when to take which.""",
+    "summary": """\
+Summarise the text of the message: its point in one sentence, then the key facts, decisions and figures as a list, in \
+its order. Add nothing that is not in it.""",
+}
 _INTRODUCTION = "Passages from the knowledge base:\n"
+_NO_PASSAGE = "The knowledge base has no passage about this: say so where the answer is not certain without one."
 
 
 def messages(past: list[Turn], passages: list[Passage], question: str, instructions: str = "") -> list[Message]:
@@ -27,16 +44,18 @@ def messages(past: list[Turn], passages: list[Passage], question: str, instructi
             said.append(Message("user", turn.question))
         if turn.answer:  # stopped before its first word: providers refuse an empty message
             said.append(Message("assistant", turn.answer))
-    if passages:
-        quoted = (_quoted(n, passage) for n, passage in enumerate(passages[:PASSAGES], 1))
-        said.append(Message("system", _INTRODUCTION + "".join(quoted)))
+    skill = SKILLS.get(parse(question).intent, "")
+    quoted = (_quoted(n, passage) for n, passage in enumerate(passages[:PASSAGES], 1))
+    known = _INTRODUCTION + "".join(quoted) if passages else _NO_PASSAGE
+    said.append(Message("system", f"{skill}\n\n{known}" if skill else known))
     said.append(Message("user", question))
     return said
 
 
 def prompt_bound(question: str, history_tokens: int, instructions: str = "") -> int:
     """The most tokens that `messages` can come to, before the history is known."""
-    system = [SYSTEM + _CLIENT + instructions, _INTRODUCTION]
+    skill = max(SKILLS.values(), key=len)
+    system = [SYSTEM + _CLIENT + instructions, f"{skill}\n\n{_INTRODUCTION}{_NO_PASSAGE}"]
     longest = [*(Message("system", text) for text in system), Message("user", question)]
     frames = [Message("user", "")] * (2 * HISTORY_TURNS)
     return input_token_bound(longest + frames) + PASSAGES * PASSAGE_BYTES + history_tokens * BYTES_PER_TOKEN

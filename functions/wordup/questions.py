@@ -114,7 +114,7 @@ def parse(text: str) -> Question:
     if not weights:
         weights, synonyms = synonyms, {}
     ranked = sorted(intents, key=_INTENTS.index)
-    clouds = frozenset(CLOUD_WORDS[word] for word in found if word in CLOUD_WORDS)
+    clouds = frozenset[Cloud](CLOUD_WORDS[word] for word in found if word in CLOUD_WORDS)
     intent = ranked[0] if ranked else "any"
     if intent in ("any", "concept") and len(clouds) > 1:
         intent = "equivalence"  # "Which AWS product is Azure's Key Vault?"

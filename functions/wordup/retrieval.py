@@ -34,6 +34,7 @@ _CANDIDATES = """
 SELECT rowid, document, cloud FROM passage WHERE rowid IN (SELECT value FROM json_each(?))
 UNION SELECT rowid, document, cloud FROM passage WHERE document IN (SELECT value FROM json_each(?))
 """
+_CITED = "SELECT rowid FROM passage WHERE document = ? AND anchor = ?"
 _SUBJECT = "SELECT 1 FROM passages WHERE passages MATCH '{names title keywords} : ' || ? LIMIT 1"
 # How much of a question a passage must hold, as the share of its words weighted by their rarity; less is enough with
 # a word that some passage has in its title, and still less where the question names something of the service table. A
@@ -101,6 +102,15 @@ class Knowledge:
             if self._index is None:
                 self._index = _opened(self._locate())
             return _Search(self._index, question).best(limit)
+
+    def passage(self, passage_id: str) -> Passage | None:
+        """The passage that an answer cites; None where the index has it no longer."""
+        document, _, anchor = passage_id.partition("#")
+        with self._lock:
+            if self._index is None:
+                self._index = _opened(self._locate())
+            row = self._index.execute(_CITED, (document, anchor)).fetchone()
+            return _Search(self._index, parse("")).passage(row[0]) if row else None
 
     def close(self) -> None:
         with self._lock:
@@ -240,7 +250,7 @@ class _Search:
             best.setdefault(document, []).append((-score, row))
         falling = ((document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found)))
         chosen = _mixed(sorted(falling, key=lambda each: each[1:]), limit)
-        return [self._passage(row, -score, clouds) for _, score, row in chosen]
+        return [self.passage(row, -score, clouds) for _, score, row in chosen]
 
     def _floor(self, named: dict[str, float]) -> float:
         """A product's name makes a question ours; a word that is also used elsewhere ("quantum") needs company."""
@@ -264,7 +274,7 @@ class _Search:
             return asked - own if len(asked) > 1 else asked
         return asked or own
 
-    def _passage(self, row: int, score: float, clouds: frozenset[Cloud]) -> Passage:
+    def passage(self, row: int, score: float = 0.0, clouds: frozenset[Cloud] = frozenset()) -> Passage:
         query = "SELECT document, anchor, title, text, url FROM passage WHERE rowid = ?"
         document, anchor, title, text, url = self._index.execute(query, (row,)).fetchone()
         service = None

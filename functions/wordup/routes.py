@@ -157,6 +157,13 @@ class Routes:
         await self._feedback.put(await self._user(request), request.path_params["id"], None)
         return Response(status_code=204)
 
+    async def passage(self, request: Request) -> Response:
+        await self._user(request)
+        found = self._bot.knowledge.passage(request.query_params.get("id", ""))
+        if found is None:
+            raise NotFound("The knowledge base has no such passage, or no longer.")
+        return JSON(schemas.PassageOut(id=found.id, title=found.title, text=found.text, url=found.url))
+
     async def usage(self, request: Request) -> Response:
         return JSON(schemas.usage(await self._usage.report(await self._user(request))))
 
@@ -319,6 +326,15 @@ def table(bot: Bot) -> list[Route]:
             summary="Take a rating back.",
             status=204,
             errors=("not_found", "conflict"),
+        ),
+        Route(
+            method="GET",
+            path="/v1/passages",
+            handler=r.passage,
+            summary="The text of a passage that an answer names among its sources.",
+            query={"id": "The source's id."},
+            gives=schemas.PassageOut,
+            errors=("not_found",),
         ),
         Route(
             method="GET",

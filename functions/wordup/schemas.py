@@ -173,6 +173,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     successor: str | None = None
 
 
+class PassageOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source of an answer says, as Markdown, and the documentation that it is from."""
+
+    id: str
+    title: str
+    text: str
+    url: str
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Literal["ok"]
 

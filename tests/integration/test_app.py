@@ -165,3 +165,13 @@ def test_signing_key_rotates_without_logging_anyone_out(home: Path, monkeypatch:
         (home / "signing.json").write_text(json.dumps({**ring, "active": "second"}))
         assert later.http.get("/v1/me/usage").status_code == 200
         assert caller.http.get("/v1/me/usage").json()["code"] == "invalid_token"
+
+
+def test_source_of_an_answer_resolves_to_its_passage(caller: Caller, url: str) -> None:
+    answer = caller.http.post("/chat", json={"message": "How large can an SQS message be?"}).json()
+    for source in answer["sources"]:
+        passage = caller.http.get("/v1/passages", params={"id": source["id"]}).json()
+        assert {"id": source["id"], "title": source["title"], "url": source["url"]}.items() <= passage.items()
+        assert passage["text"]
+    assert caller.http.get("/v1/passages", params={"id": "article:nowhere#nothing"}).status_code == 404
+    assert httpx2.get(f"{url}/v1/passages", params={"id": "service:message-queue"}).status_code == 401

@@ -107,7 +107,8 @@ def parse(text: str) -> Question:
                     synonyms[word] = 1.0
                 else:
                     weights[word] = min(weights.get(word, 0) + 1, 2)
-            synonyms |= dict.fromkeys(english, SYNONYM_WEIGHT)
+            # Several words that mean something together say it more surely than one.
+            synonyms |= dict.fromkeys(english, SYNONYM_WEIGHT if width == 1 else 1.0)
         else:
             weights |= dict.fromkeys(english, 1.0)
         at += width

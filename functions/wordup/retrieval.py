@@ -199,7 +199,7 @@ class _Search:
 
     def _corrected(self, word: str, tokens: list[str]) -> str:
         """The product's name, or word of one, that is nearest to this word or to it and its neighbour together."""
-        if not word.isascii():
+        if not word.isascii() or word not in tokens:  # what another language's word means was not mistyped
             return ""
         at = tokens.index(word)
         best = (len(word), "")

@@ -105,6 +105,13 @@ def test_question_finds_the_entry_by_any_name(folder: Path, question: str):
     assert first.service.azure[0].name == "Azure Service Bus"
 
 
+@pytest.mark.parametrize(
+    "question", ["Wie sichere ich Zugangsdaten?", "¿Dónde guardo una contraseña?", "Où est le pare-feu ?"]
+)
+def test_words_of_other_languages_that_no_document_holds_find_nothing(folder: Path, question: str):
+    assert search(folder, question) == []
+
+
 def test_typo_in_a_product_is_understood(folder: Path):
     assert search(folder, "kinessis shards")[0].id.startswith("service:event-stream")
 

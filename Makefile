@@ -1,6 +1,6 @@
 # What each verb does: make help. Options: TO=local|aws|gcp|azure PROFILE=dev|production NAME=...
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy destroy serve test check fmt bench eval docs screenshots clean lock
+.PHONY: help setup deploy destroy serve test check fmt fuzz bench eval docs screenshots clean lock
 
 SET_UP = @python3 infra/toolchain.py
 BIN = .venv/bin
@@ -42,6 +42,10 @@ fmt: ## format the code and mend what the linter can
 	$(SET_UP) check
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+fuzz: ## send 10,000 requests made from the description of the interface, or REQUESTS=
+	$(SET_UP) test
+	$(BIN)/python -m tests.fuzzing $(REQUESTS)
 
 bench: ## run every benchmark, or BENCH= one of them
 	$(SET_UP) bench

@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wordup import __version__, completions, errors, logs, openapi, pages, problems
@@ -147,6 +147,9 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     response = _problem(request, errors.MethodNotAllowed() if error.status_code == 405 else errors.NotFound())
     response.headers.update(error.headers or {})
+    if error.status_code == 405:  # the framework names the methods of one route, and a path may have several
+        matching = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+        response.headers["allow"] = ", ".join(sorted({method for route in matching for method in route.methods}))
     return response
 
 

@@ -107,6 +107,15 @@ def test_commands_of_the_readme_that_need_no_cloud_run(tmp_path: Path):
         assert (done.returncode, done.stderr.startswith("error")) == (0, False), done.stderr
 
 
+def test_every_file_and_test_of_the_threat_model_is_there():
+    named_ = code(ROOT / "docs" / "threat-model.md")
+    files = {name.partition("::")[0] for name in named_ if "/" in name and " " not in name}
+    tests = [name.split("::") for name in named_ if "::" in name]
+    assert [name for name in sorted(files) if not (ROOT / name).exists()] == []
+    assert len(tests) > 30
+    assert [name for file, name in tests if f"def {name}(" not in (ROOT / file).read_text()] == []
+
+
 def test_options_of_the_server_in_the_documents_are_there():
     told = subprocess.run([sys.executable, ROOT / "functions" / "server.py", "--help"], capture_output=True, text=True)
     lines = [each for file in DOCUMENTS for each in code(file) if "python server.py" in each]

@@ -1,6 +1,7 @@
 """The inference server's own language, the same behind every platform: JSON, events and problem documents."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ JSON = "application/json"
 EVENTS = "text/event-stream"
 # An event holds a whole file in base64; more than this is no answer of ours (the server's own limit is 1 GiB).
 _EVENT_BYTES = 1 << 30
+_SECONDS = re.compile("[0-9]{1,6}")
 _BUSY, _TIMEOUT = {429, 502, 503}, {408, 504}
 
 
@@ -50,7 +52,7 @@ def failure(status: int, body: bytes, retry_after: str = "") -> WordUpError:
     if found.pointer is not None:
         return InvalidField(found.pointer, found.detail, mend=found.mend)
     if status in _BUSY:
-        return EndpointBusy(retry_after=int(retry_after) if retry_after.isascii() and retry_after.isdigit() else 5)
+        return EndpointBusy(retry_after=int(retry_after) if _SECONDS.fullmatch(retry_after) else 5)
     if status in _TIMEOUT:
         return EndpointTimeout()
     if 400 <= status < 500:

@@ -121,11 +121,15 @@ def test_versions_are_kept_to_go_back_to_and_older_ones_pruned(bot: DeployedBot)
     assert bot.sign_in().ask("What does a cold start cost me, and you?").status_code == 200
 
 
-def test_secrets_stand_only_in_the_secret(bot: DeployedBot):
-    cloud = bot.cloud
+def test_secrets_stand_only_in_the_secret(bot: DeployedBot, tmp_path: Path):
+    cloud, given = bot.cloud, tmp_path / "provider-key"
+    given.write_text("sk-proj-0123456789abcdef")
+    cloud.wordup("secret", "set", "provider_key", "--from-file", str(given), "--to", "local")
+    assert bot.sign_in().ask(QUESTION).status_code == 200
     secrets = cloud.client("secretsmanager")
     secret = json.loads(secrets.get_secret_value(SecretId="wordup")["SecretString"])
-    words = [bot.key, *secret["signing"]["keys"].values()]
+    assert secret["provider_key"] == given.read_text()
+    words = [bot.key, secret["provider_key"], *secret["signing"]["keys"].values()]
     stacks = cloud.client("cloudformation").describe_stacks()["Stacks"]
     logs = cloud.client("logs")
     found = json.dumps(

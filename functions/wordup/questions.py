@@ -29,6 +29,8 @@ SMALL_TALK = frozenset(
     bonjour salut merci hola gracias buenos dias ciao grazie buongiorno ola obrigado obrigada dank
     """.split()
 )
+# A request to summarise that is longer than this brings the text along.
+PASTED_CHARACTERS = 400
 # What an English word is also looked up as counts this much of it.
 SYNONYM_WEIGHT = 0.4
 # And so much a word that stands in questions about anything.
@@ -156,6 +158,11 @@ def _language(found: list[str]) -> str:
         if evidence > most:
             best, most = language, evidence
     return best
+
+
+def brings_its_text(message: str) -> bool:
+    """Whether a message asks to summarise what stands in it."""
+    return len(message) > PASTED_CHARACTERS and parse(message[:PASTED_CHARACTERS]).intent == "summary"
 
 
 def is_small_talk(message: str) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 from wordup.errors import ConfigurationError
 from wordup.languages import ENGLISH
 from wordup.providers.base import Passage
-from wordup.questions import Question, in_context, parse, stem
+from wordup.questions import Question, brings_its_text, in_context, parse, stem
 from wordup.services import CLOUDS, Cloud, Service, described
 from wordup.spelling import cuts, distance, typos
 
@@ -96,7 +96,10 @@ class Knowledge:
         self._index: sqlite3.Connection | None = None
 
     def search(self, query: str, *, limit: int = 3) -> list[Passage]:
-        """The passages that answer the query, the best first; none when it is about something else."""
+        """The passages that answer the query, the best first; none when it is about something else, or when it brings
+        the text that it asks about."""
+        if brings_its_text(query):
+            return []
         question = parse(query)
         with self._lock:
             if self._index is None:

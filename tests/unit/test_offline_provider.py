@@ -98,3 +98,13 @@ async def test_answer_ends_within_its_tokens() -> None:
 
 async def test_same_question_gives_the_same_answer() -> None:
     assert await answered("What is IAM?") == await answered("What is IAM?")
+
+
+async def test_pasted_text_is_summarised_by_its_own_sentences() -> None:
+    filler = " ".join(f"Alpha{number} beta{number} gamma{number}." for number in range(20))
+    central = "The migration moves the orders database to Aurora, and the orders service follows the database."
+    text = f"Summarise this text for me:\n\nThe orders database is old. {filler} {central} Aurora runs the database."
+    answer, _ = await answered(text)
+    assert f"- {central}" in answer
+    assert answer.count("\n- ") == 6
+    assert "See also" not in answer

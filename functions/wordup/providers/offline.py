@@ -13,12 +13,13 @@ from itertools import pairwise
 from wordup.composing import composed
 from wordup.languages import labels
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, Passage
-from wordup.questions import Question, in_context, parse, stem, words
+from wordup.questions import Question, brings_its_text, in_context, parse, stem, words
 
 BYTES_PER_TOKEN = 4
 # About a line's worth: small enough that a reader sees the answer grow.
 DELTA_CHARACTERS = 48
 PIECES = 4  # of one passage
+SENTENCES = 6  # of a text to summarise
 # A piece is quoted when it holds this share of what the best piece holds of the question.
 QUOTED_SHARE = 0.5
 # How near to the best passage's score another must be to be told in its place.
@@ -65,11 +66,27 @@ class OfflineProvider:
 def _answer(request: CompletionRequest) -> str:
     asked = [message.content for message in request.messages if message.role == "user"]
     said, earlier = (asked[-1], asked[:-1]) if asked else ("", [])
+    if brings_its_text(said):
+        return _summarised(said)
     if _MEMORY.search(said):
         return _recalled(said, earlier)
     if request.passages:
         return _told(said, in_context(said, earlier[-1] if earlier else ""), request.passages)
     return _nothing(said) if words(said) else _GREETING
+
+
+def _summarised(said: str) -> str:
+    """The sentences of a text that hold most of the words that it repeats, in their order."""
+    asked, _, text = said.partition("\n") if "\n" in said else said.partition(":")
+    pieces = [piece for piece in _pieces(text) if not piece.startswith((_FENCE, "#"))]
+    held = [set(words(piece)) for piece in pieces]
+    times = Counter(word for found in held for word in found)
+    weights = [sum(times[word] - 1 for word in found) / math.sqrt(len(found) or 1) for found in held]
+    chosen = sorted(sorted(range(len(pieces)), key=lambda n: -weights[n])[:SENTENCES])
+    label = labels(parse(asked).language)
+    return f"*{label['offline']}* {label['summary']}\n\n" + "\n".join(
+        f"- {pieces[n].removeprefix('- ')}" for n in chosen
+    )
 
 
 def _nothing(said: str) -> str:

@@ -6,9 +6,6 @@ token, limits, reservation, knowledge, answer, one conversation stored a turn); 
 key, which stores nothing. One worker each. `added` is a way's median less the direct one's; the ratios compare this
 bot with LiteLLM. The memory is the resident set of this bot's process before and after `--memory` more turns of ten
 clients.
-
-Most of this bot's time is SQLite's: a turn is four writes, each forced to the disk, so that what was answered
-survives a power cut.
 """
 
 import argparse

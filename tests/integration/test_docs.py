@@ -70,7 +70,7 @@ def test_every_document_is_linked_from_the_readme():
 
 @pytest.mark.parametrize("line", commands())
 def test_command_in_a_document_is_one_that_the_program_takes(line: str):
-    parse(shlex.split(line.replace("$KEY", "wu_key")))
+    parse(shlex.split(line.replace("$KEY", "wu_key").replace("FOLDER...", "knowledge")))
 
 
 def parse(words: list[str]) -> None:

@@ -1,17 +1,22 @@
-"""AWS Lambda behind API Gateway's REST API: Mangum hands each event to the application."""
+"""AWS Lambda behind API Gateway's REST API: `bootstrap` runs this file in the place of Lambda's own runtime."""
 
 import gc
 
-from mangum import Mangum
-
-from wordup.app import create_app
-from wordup.bootstrap import build
-from wordup.config import Settings
-
-# Everything served is text; Mangum would give what it does not know, problem documents among it, as base64.
-TEXT = ["text/", "application/", "image/svg+xml"]
+from wordup.config import LambdaEnvironment, Settings
+from wordup.lambda_runtime import Handler, run
 
 # What starting makes stays. Looking through it for garbage again and again is a tenth of a cold start's processor time.
 gc.set_threshold(50_000)
 
-handler = Mangum(create_app(build(Settings.from_env())), lifespan="off", text_mime_types=TEXT)
+
+def handler() -> Handler:
+    from wordup.api_gateway import Bridge
+    from wordup.app import create_app
+    from wordup.bootstrap import build
+
+    settings = Settings.from_env()
+    return Bridge(create_app(build(settings)), streams=settings.response_mode == "stream")
+
+
+if __name__ == "__main__":
+    run(handler, LambdaEnvironment.from_env())

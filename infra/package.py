@@ -48,7 +48,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 RECIPES: dict[Cloud, Recipe] = {
     "aws": Recipe(
-        lock=ROOT / "requirements" / "aws.txt", entry_points=("lambda_function.py",), root="/var/task", packages="."
+        lock=ROOT / "requirements" / "aws.txt",
+        entry_points=("lambda_function.py", "bootstrap"),
+        root="/var/task",
+        packages=".",
     ),
     "gcp": Recipe(lock=ROOT / "requirements" / "gcp.txt", entry_points=("main.py",), root="/workspace", packages=None),
     "azure": Recipe(
@@ -194,5 +197,5 @@ def _add(stage: Path, archive: Path) -> None:
         for path in sorted(p for p in stage.rglob("*") if p.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(stage).as_posix(), EPOCH)
             entry.create_system = 3  # Unix, so that the mode counts
-            entry.external_attr = 0o644 << 16
+            entry.external_attr = (0o755 if path.name == "bootstrap" else 0o644) << 16
             package.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=6)

@@ -128,7 +128,6 @@ ROWS = (
         Cell(
             "AWS::ApiGateway::Method",
             lambda i: _at(i, "Integration", "ResponseTransferMode") == "STREAM",
-            lacks="The answer comes whole: the integration buffers it",
         ),
         Cell("gcp:cloudfunctionsv2/function:Function", note="second generation"),
         Cell("azure-native:web:WebApp", note="HTTP streams"),

@@ -14,6 +14,8 @@ import azure_functions_runtime
 import httpx2
 import msgspec
 
+from benchmarks.rest_api import RestAPI
+from benchmarks.runtime_api import Instance
 from infra import package
 from infra.local.emulator import free_port
 from infra.spec import DeploymentSpec, environment
@@ -100,6 +102,28 @@ class Function:
             running.kill()
 
 
+@dataclass(frozen=True)
+class LambdaFunction:
+    """An unpacked archive that Lambda runs behind an API Gateway that streams."""
+
+    folder: Path
+
+    @contextmanager
+    def running(self, **variables: str) -> Iterator[RestAPI]:
+        wrapper = {"AWS_LAMBDA_EXEC_WRAPPER": str(self.folder / "bootstrap")}
+
+        def start(number: int) -> Instance:
+            log = self.folder.parent / f"log-{time.monotonic_ns()}-{number}"
+            return Instance(Path(PYTHON), self.folder, "", wrapper | variables, log=log)
+
+        with RestAPI(start) as api:
+            yield api
+
+
+def aws_function(folder: Path) -> LambdaFunction:
+    return LambdaFunction(unpack("aws", folder))
+
+
 def gcp_function(folder: Path) -> Function:
     """Under functions-framework, as the buildpack starts it, with what its requirements.txt names."""
     unpacked = unpack("gcp", folder)
@@ -128,6 +152,8 @@ def unpack(cloud: package.Cloud, folder: Path) -> Path:
     unpacked = folder / "function"
     with zipfile.ZipFile(package.build(cloud, package.machine())) as archive:
         archive.extractall(unpacked)
+        for entry in archive.infolist():
+            (unpacked / entry.filename).chmod(entry.external_attr >> 16)
     return unpacked
 
 

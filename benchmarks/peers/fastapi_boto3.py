@@ -5,7 +5,7 @@ from typing import Any
 
 import boto3
 from fastapi import FastAPI
-from mangum import Mangum
+from mangum import Mangum  # pyright: ignore[reportMissingImports] - only the benchmarks' environment has it
 from pydantic import BaseModel
 
 TABLE = os.environ["TABLE"]

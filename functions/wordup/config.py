@@ -89,6 +89,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=10,
         ),
     ] = 0
+    response_mode: Annotated[
+        Literal["stream", "buffer"],
+        Meta(description="How a Lambda function answers: in pieces, as a STREAM integration takes it, or whole."),
+    ] = "stream"
     allowed_origins: Annotated[
         str, Meta(description="Origins of other sites that may call from a browser, separated by commas; empty: none.")
     ] = ""
@@ -167,6 +171,24 @@ def is_protected(url: str) -> bool:
         return False
     local = split.hostname in ("127.0.0.1", "localhost", "::1")
     return bool(split.hostname) and (split.scheme == "https" or (split.scheme == "http" and local))
+
+
+class LambdaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    """What Lambda tells a runtime. `runtime_api` is `host:port`; `initialization_type` is snap-start where it takes a
+    snapshot. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+
+    runtime_api: str
+    initialization_type: str = ""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "LambdaEnvironment":
+        """Raises ConfigurationError outside of Lambda."""
+        environ = os.environ if environ is None else environ
+        if not (address := environ.get("AWS_LAMBDA_RUNTIME_API")):
+            raise ConfigurationError(
+                "AWS_LAMBDA_RUNTIME_API", "This runs on Lambda.", mend="To serve from here, run `wordup serve`."
+            )
+        return cls(runtime_api=address, initialization_type=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", ""))
 
 
 def variable(field: str) -> str:

@@ -278,6 +278,12 @@ class IssuerUnavailable(WordUpError):
         self.retry_after = max(1, retry_after)
 
 
+class OutOfTime(WordUpError):
+    code = "out_of_time"
+    sentence = "The answer took longer than the function may run."
+    mend = "Look into the conversation: what had come by then may be there. Else send the message again."
+
+
 class SecretUnavailable(WordUpError):
     code = "secret_unavailable"
     sentence = "A secret that the bot needs cannot be read."

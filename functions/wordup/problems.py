@@ -31,6 +31,7 @@ STATUS: dict[type[errors.WordUpError], int] = {
     errors.EndpointTimeout: 504,
     errors.StoreError: 503,
     errors.IssuerUnavailable: 503,
+    errors.OutOfTime: 504,
     errors.SecretUnavailable: 503,
 }
 MEDIA_TYPE = "application/problem+json"

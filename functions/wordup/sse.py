@@ -28,8 +28,13 @@ async def stream(
         try:
             async for event in rest:
                 yield _encode(event)
-        except WordUpError as error:
-            yield _event("blocked" if isinstance(error, ContentBlocked) else "error", problem(error))
+        except WordUpError as failure:
+            yield _event("blocked" if isinstance(failure, ContentBlocked) else "error", problem(failure))
+
+
+def error(problem: schemas.Problem) -> bytes:
+    """The event that ends a stream which failed."""
+    return _event("error", problem)
 
 
 def _encode(event: Event) -> bytes:

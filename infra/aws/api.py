@@ -49,10 +49,15 @@ PROBLEM_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
+# Starts our runtime in the place of Lambda's own, which cannot stream: docs/adr/0005-a-runtime-of-our-own-on-lambda.md
+WRAPPER = {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/bootstrap"}
 
 
 class ApiStack(Stack):
     """Raises ConfigurationError where settings do not hang together.
+
+    The embedded cloud's API Gateway has no STREAM, and its Lambda no wrappers: there the same runtime answers whole, as
+    a custom one, which Lambda takes no snapshot of.
 
     Casts where the CDK's classes name a parameter otherwise than the protocol that they implement.
     """
@@ -65,9 +70,8 @@ class ApiStack(Stack):
         region: str,
         code: lambda_.Code,
         architecture: Architecture,
-        gradual: bool,
+        embedded: bool,
     ) -> None:
-        """`gradual`: CodeDeploy brings a new version in, as the guard's stack says."""
         limits.check(spec)
         super().__init__(
             scope,
@@ -77,11 +81,12 @@ class ApiStack(Stack):
         )
         self._spec = spec
         self._production = spec.profile == "production"
+        self._embedded = embedded
         function = self._function(code, architecture)
         self._alias = lambda_.Alias(
             self, "Live", alias_name=names.ALIAS, version=cast(lambda_.IVersion, function.current_version)
         )
-        if gradual:
+        if self._production and not embedded:  # CodeDeploy brings a new version in, as the guard's stack says
             cast(lambda_.CfnAlias, self._alias.node.default_child).cfn_options.update_policy = CfnUpdatePolicy(
                 code_deploy_lambda_alias_update=CfnCodeDeployLambdaAliasUpdate(
                     application_name=names.rollout(spec), deployment_group_name=names.rollout(spec)
@@ -97,16 +102,16 @@ class ApiStack(Stack):
             self,
             "Function",
             function_name=names.function(spec),
-            runtime=lambda_.Runtime.PYTHON_3_13,
+            runtime=lambda_.Runtime.PROVIDED_AL2023 if self._embedded else lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64 if architecture == "arm64" else lambda_.Architecture.X86_64,
             handler="lambda_function.handler",
             code=code,
             memory_size=spec.aws.memory_mb,
             timeout=Duration.seconds(limits.function_seconds(spec)),
-            environment=environment(spec, "aws"),
+            environment=environment(spec, "aws") | ({"WORDUP_RESPONSE_MODE": "buffer"} if self._embedded else WRAPPER),
             role=cast(iam.IRole, rights.role(self, spec)),
             log_group=logs.LogGroup.from_log_group_name(self, "FunctionLog", names.function_log(spec)),
-            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if self._production else None,
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if self._production and not self._embedded else None,
             reserved_concurrent_executions=spec.aws.reserved_concurrency or None if self._production else None,
             # The version before stays, so that the alias can be set back to it; `wordup deploy` prunes the older ones.
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
@@ -148,7 +153,10 @@ class ApiStack(Stack):
         resource.security_policy, resource.endpoint_access_mode = TLS, ENDPOINT_ACCESS
         integration = apigateway.LambdaIntegration(
             cast(lambda_.IFunction, self._alias),
-            timeout=Duration.seconds(limits.INTEGRATION_SECONDS),
+            timeout=Duration.seconds(limits.BUFFERED_SECONDS if self._embedded else limits.function_seconds(spec)),
+            response_transfer_mode=apigateway.ResponseTransferMode.BUFFERED
+            if self._embedded
+            else apigateway.ResponseTransferMode.STREAM,
             allow_test_invoke=False,
         )
         api.root.add_method("ANY", integration)

@@ -46,7 +46,7 @@ def stacks(app: cdk.App, deployment: spec.DeploymentSpec, *, code: Path, embedde
         region=region,
         code=lambda_.Code.from_asset(str(code)),
         architecture=architecture(embedded=embedded),
-        gradual=deployment.profile == "production" and not embedded,
+        embedded=embedded,
     )
     found.append(api)
     if names.has_edge(deployment) and names.edge_stack(deployment) not in left_out:

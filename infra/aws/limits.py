@@ -1,7 +1,6 @@
 """Settings that must hang together, checked before anything is built: time limits, the model, names that need others.
 
-A model's time is below API Gateway's, that of a buffered answer below that of a streamed one, and the function's own
-above both.
+A buffered answer's time is below that of a streamed one, and the function's own above both.
 """
 
 import math
@@ -12,9 +11,10 @@ from infra.spec import DeploymentSpec
 from wordup.errors import ConfigurationError, RequestError
 from wordup.models import Catalogue, Model
 
-# API Gateway ends a buffered call after this many:
+# API Gateway ends a buffered call after this many; one that streams may take 15 minutes, and be quiet for five:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
-INTEGRATION_SECONDS = 29
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html
+BUFFERED_SECONDS = 29
 # For a cold start, the reads before the model and the write after it.
 MARGIN_SECONDS = 15
 # Before the model's end: time to choose another, to try it and to deploy it.
@@ -57,12 +57,6 @@ def function_seconds(spec: DeploymentSpec) -> int:
 def _faults(spec: DeploymentSpec) -> Iterator[tuple[str, str, str]]:
     """The setting, what is wrong with it, and what mends it."""
     bot, aws = spec.bot, spec.aws
-    if bot.provider_timeout_seconds >= INTEGRATION_SECONDS:
-        yield (
-            "bot.provider_timeout_seconds",
-            f"API Gateway ends a call after {INTEGRATION_SECONDS} s; this is {bot.provider_timeout_seconds:g}.",
-            "Set it to 25 or less in wordup.toml.",
-        )
     if bot.stream_timeout_seconds <= bot.provider_timeout_seconds:
         yield (
             "bot.stream_timeout_seconds",

@@ -127,8 +127,11 @@ def started(folder: Path, **options: Any) -> Generator[MiniStack]:
 
 
 def _environment(folder: Path, port: int, *, enforce_iam: bool, persist: bool) -> dict[str, str]:
-    """Lambdas inherit it: an AWS_ENDPOINT_URL of ours, if it were there, would win over ministack's own."""
+    """Lambdas inherit it. A custom runtime learns from it where this AWS is, which ministack tells its own runtimes
+    only, and finds on the PATH the interpreter that packages are built for."""
     return {
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
+        "PATH": f"{PYTHON.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "TMPDIR": str(folder / "tmp"),
         "GATEWAY_PORT": str(port),
         "BIND_HOST": HOST,

@@ -1,4 +1,4 @@
-"""The bot on Cloud Functions and Azure Functions: the packaged archive, the cloud's own way to run it, its database."""
+"""The bot on each cloud's functions: the packaged archive, the cloud's own way to run it, its database."""
 
 import asyncio
 import os
@@ -14,10 +14,19 @@ from unittest.mock import patch
 import httpx2
 import pytest
 
+from benchmarks.rest_api import RestAPI
 from infra import package
 from infra.local import firestore
-from tests.emulators import azurite_server, create_azure_table, google_firestore_server, node_firestore_server
-from tests.functions import Function, Process, azure_function, deployed, gcp_function
+from tests.emulators import (
+    AWS_ENVIRONMENT,
+    azurite_server,
+    create_azure_table,
+    create_dynamodb_table,
+    google_firestore_server,
+    moto_server,
+    node_firestore_server,
+)
+from tests.functions import Function, LambdaFunction, Process, aws_function, azure_function, deployed, gcp_function
 from tests.provider_server import ProviderServer, Reply
 from tests.serving import Caller, parse_events
 from wordup.auth import issue_key
@@ -33,18 +42,18 @@ ENDLESS = Reply(deltas=("and so on ",), delay=0.01, endless=True)
 class Home:
     """A function with its database; both stay when a process of it ends."""
 
-    function: Function
+    function: Function | LambdaFunction
     environment: dict[str, str]
     key: str
 
     @contextmanager
-    def running(self, provider: ProviderServer) -> Iterator[Process]:
+    def running(self, provider: ProviderServer) -> Iterator[Process | RestAPI]:
         variables = {"WORDUP_PROVIDER": "openai", "OPENAI_BASE_URL": provider.url}
         with self.function.running(**self.environment, **variables) as process:
             yield process
 
     @contextmanager
-    def called(self, process: Process) -> Iterator[Caller]:
+    def called(self, process: Process | RestAPI) -> Iterator[Caller]:
         caller = Caller(process.url, self.key)
         with closing(caller.http):
             yield caller
@@ -55,6 +64,14 @@ class Home:
             store = open_store(Settings.from_env(self.environment))
             yield store
             await store.close()
+
+
+@contextmanager
+def aws(folder: Path) -> Iterator[Home]:
+    with moto_server(folder) as url, patch.dict(os.environ, AWS_ENVIRONMENT):
+        variables = deployed("aws", folder) | AWS_ENVIRONMENT | {"AWS_ENDPOINT_URL": url}
+        create_dynamodb_table(url, variables["WORDUP_TABLE"])
+        yield asyncio.run(with_key(Home(aws_function(folder), variables, "")))
 
 
 @contextmanager
@@ -79,6 +96,12 @@ async def with_key(home: Home) -> Home:
 
 
 @pytest.fixture(scope="module")
+def aws_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with aws(tmp_path_factory.mktemp("aws")) as home:
+        yield home
+
+
+@pytest.fixture(scope="module")
 def gcp_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     with gcp(tmp_path_factory.mktemp("gcp")) as home:
         yield home
@@ -90,7 +113,7 @@ def azure_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         yield home
 
 
-@pytest.fixture(scope="module", params=["gcp_home", "azure_home"])
+@pytest.fixture(scope="module", params=["aws_home", "gcp_home", "azure_home"])
 def home(request: pytest.FixtureRequest) -> Home:
     return request.getfixturevalue(request.param)
 
@@ -151,6 +174,33 @@ def test_caller_who_leaves_cloud_functions_stops_the_provider(gcp_home: Home, pr
     assert kept[-1]["finish_reason"] == "stopped"
 
 
+def test_caller_who_leaves_lambda_is_not_reported_but_may_stop_the_answer(
+    aws_home: Home, provider: ProviderServer
+) -> None:
+    provider.answer = ENDLESS
+    with aws_home.running(provider) as process, aws_home.called(process) as caller:
+        with caller.http.stream("POST", "/chat", json={"message": QUESTION, "stream": True}) as response:
+            _, started = next(parse_events(response.iter_text()))
+        stopped = caller.http.post(f"/v1/turns/{started['turn_id']}/stop")
+        provider.wait_for(lambda server: server.disconnects == 1)
+        conversation = f"/v1/conversations/{started['conversation_id']}"
+        wait_until(lambda: caller.http.get(conversation).status_code == 200)
+        kept = caller.http.get(conversation).json()["messages"]
+
+    assert stopped.status_code == 204
+    assert kept[-1]["finish_reason"] == "stopped"
+
+
+def test_provider_that_breaks_off_is_an_error_event(home: Home, provider: ProviderServer) -> None:
+    provider.answer = Reply(deltas=("One", " two", " three"), cut_after=2)
+    with home.running(provider) as process, home.called(process) as caller:
+        *_, (name, problem) = caller.events(QUESTION)
+        again = caller.http.get("/healthz")
+
+    assert (name, problem["code"], problem["status"]) == ("error", "provider_error", 502)
+    assert again.status_code == 200
+
+
 def test_log_holds_no_key_no_id_and_no_message(home: Home, provider: ProviderServer) -> None:
     with home.running(provider) as process, home.called(process) as caller:
         asked = caller.ask(QUESTION).json()
@@ -195,8 +245,9 @@ def test_timer_purges_what_expired(azure_home: Home, provider: ProviderServer) -
 @pytest.mark.parametrize(
     ("cloud", "own", "others"),
     [
-        ("gcp", {"main.py", "requirements.txt"}, {"function_app.py", "host.json", "lambda_function.py", "server.py"}),
-        ("azure", {"function_app.py", "host.json"}, {"main.py", "lambda_function.py", "server.py"}),
+        ("aws", {"lambda_function.py", "bootstrap"}, {"function_app.py", "host.json", "main.py", "server.py"}),
+        ("gcp", {"main.py", "requirements.txt"}, {"function_app.py", "host.json", "lambda_function.py", "bootstrap"}),
+        ("azure", {"function_app.py", "host.json"}, {"main.py", "lambda_function.py", "bootstrap"}),
     ],
 )
 def test_archive_holds_its_cloud_alone(cloud: package.Cloud, own: set[str], others: set[str]) -> None:
@@ -205,7 +256,7 @@ def test_archive_holds_its_cloud_alone(cloud: package.Cloud, own: set[str], othe
     assert own <= names
     assert not others & names
     packages = {name.split("/")[3] for name in names if name.startswith(".python_packages/")}
-    assert not {"botocore", "google", "mangum"} & packages
+    assert not {"botocore", "google"} & packages
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ and `<access key>` stand for what only a running deployment gives.
 
 import json
 import re
-import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import httpx2
 import pytest
 
 from benchmarks.runtime_api import Instance
-from tests.functions import Function, azure_function, gcp_function, unpack
+from infra.spec import Cloud
+from tests.functions import PYTHON, Function, azure_function, gcp_function, unpack
 from tests.home import serving
 from tests.provider_server import ProviderServer, Reply
 
@@ -94,21 +95,19 @@ def at_home(folder: Path, provider: ProviderServer) -> dict[str, Answer]:
         return answers("gcp", over_http(home.url))
 
 
-def on_lambda(folder: Path, provider: ProviderServer) -> dict[str, Answer]:
-    def ask(event: Any) -> Answer:
-        answer, _ = instance.invoke(event)
-        assert not answer["isBase64Encoded"]
-        [headers] = [
-            answer[kind] if kind == "headers" else {name: value for name, [value] in answer[kind].items()}
-            for kind in ("headers", "multiValueHeaders")
-            if answer.get(kind)
-        ]
-        return answer["statusCode"], headers, answer["body"]
+def on_lambda(mode: str) -> Callable[[Path, ProviderServer], dict[str, Answer]]:
+    def of(folder: Path, provider: ProviderServer) -> dict[str, Answer]:
+        unpacked = unpack("aws", folder)
+        lambdas = {"AWS_LAMBDA_EXEC_WRAPPER": str(unpacked / "bootstrap"), "WORDUP_RESPONSE_MODE": mode}
+        environment = variables(folder, provider) | lambdas
+        with Instance(Path(PYTHON), unpacked, "", environment, log=folder / "log") as instance:
+            return answers("aws", lambda event: answer(instance.invoke(event)[0]))
 
-    unpacked, environment = unpack("aws", folder), variables(folder, provider)
-    python, handler = Path(sys.executable), "lambda_function.handler"
-    with Instance(python, unpacked, handler, environment, log=folder / "log") as instance:
-        return answers("aws", ask)
+    def answer(given: Any) -> Answer:
+        assert not given["isBase64Encoded"]
+        return given["statusCode"], {name: value for name, [value] in given["multiValueHeaders"].items()}, given["body"]
+
+    return of
 
 
 def on(cloud: str, function: Callable[[Path], Function]) -> Callable[[Path, ProviderServer], dict[str, Answer]]:
@@ -119,7 +118,12 @@ def on(cloud: str, function: Callable[[Path], Function]) -> Callable[[Path, Prov
     return of
 
 
-FUNCTIONS = {"aws": on_lambda, "gcp": on("gcp", gcp_function), "azure": on("azure", azure_function)}
+FUNCTIONS = {
+    "aws": on_lambda("stream"),
+    "aws, buffered": on_lambda("buffer"),
+    "gcp": on("gcp", gcp_function),
+    "azure": on("azure", azure_function),
+}
 REPLY = Reply(deltas=("Eine Funktion ", "🎈 ist ", '"das"\n'))
 
 
@@ -149,5 +153,5 @@ def test_function_answers_as_the_home_does(given: dict[str, Answer], reference: 
 
 
 def test_every_recorded_event_is_used() -> None:
-    for cloud in FUNCTIONS:
+    for cloud in typing.get_args(Cloud):
         assert {path.stem for path in (EVENTS / cloud).iterdir()} == set(STATUSES)

@@ -107,8 +107,9 @@ def test_function_outlasts_the_streamed_answer_and_that_the_buffered_one(synthes
     streamed = float(variables["WORDUP_STREAM_TIMEOUT_SECONDS"])
     buffered = float(variables["WORDUP_PROVIDER_TIMEOUT_SECONDS"])
     assert function["Timeout"] > streamed > buffered
-    assert buffered < limits.INTEGRATION_SECONDS
     assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+    assert variables["AWS_LAMBDA_EXEC_WRAPPER"] == "/var/task/bootstrap"
+    assert variables["WORDUP_RESPONSE_MODE"] == "stream"
     assert function["LoggingConfig"] == {"LogGroup": "/aws/lambda/wordup"}
 
 
@@ -126,7 +127,9 @@ def test_api_is_regional_throttled_and_sends_every_path_on(synthesized: Template
     assert only(found, "AWS::ApiGateway::RestApi")["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
     methods = [method["Properties"] for method in all_of(found, "AWS::ApiGateway::Method")]
     assert sorted(method["HttpMethod"] for method in methods) == ["ANY", "ANY", "POST"]
-    assert {method["Integration"]["TimeoutInMillis"] for method in methods} == {limits.INTEGRATION_SECONDS * 1000}
+    assert {method["Integration"]["TimeoutInMillis"] for method in methods} == {135_000}
+    assert {method["Integration"]["ResponseTransferMode"] for method in methods} == {"STREAM"}
+    assert all("/response-streaming-invocations" in str(method["Integration"]["Uri"]) for method in methods)
     paths = {each["Properties"]["PathPart"] for each in all_of(found, "AWS::ApiGateway::Resource")}
     assert paths == {"{proxy+}", "chat"}
     [settings] = only(found, "AWS::ApiGateway::Stage")["MethodSettings"]
@@ -264,7 +267,6 @@ def test_changes_are_told_by_resource():
 @pytest.mark.parametrize(
     ("document", "setting"),
     [
-        ({"bot": {"provider_timeout_seconds": 29}}, "bot.provider_timeout_seconds"),
         ({"bot": {"stream_timeout_seconds": 20}}, "bot.stream_timeout_seconds"),
         ({"bot": {"provider": "openai", "model": "openai:gpt-3.5-turbo"}}, "bot.model"),
         ({"bot": {"provider": "openai", "model": "openai:unheard-of"}}, "bot.model"),

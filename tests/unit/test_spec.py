@@ -8,11 +8,11 @@ from infra.spec import DECIDED, HOME_ONLY, Cloud, environment, load, parse
 from wordup.config import Settings, variable
 from wordup.errors import ConfigurationError
 
-# What the clouds' programs know only once something is created: they add these by themselves.
+# What the clouds' programs know only once something is created, and add by themselves, or have no use for.
 ADDED = {
-    "azure": {"store_endpoint", "signing_key_ref", "provider_key_ref"},
+    "azure": {"store_endpoint", "signing_key_ref", "provider_key_ref", "response_mode"},
     "aws": {"store_endpoint"},
-    "gcp": set[str](),
+    "gcp": {"response_mode"},
 }
 # A value for each text that is empty by default.
 TEXTS: dict[str, Any] = {

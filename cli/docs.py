@@ -53,8 +53,8 @@ def route_table() -> list[Route]:
 def codes() -> str:
     """One row a code: several errors may share one, as the reasons of a `provider_error` do."""
     found: dict[str, tuple[str, ...]] = {}
-    unavailable = (errors.StoreUnavailable, errors.SecretUnavailable, errors.IssuerUnavailable)
-    for kind in _tree(errors.RequestError, errors.ProviderError, *unavailable):
+    ours = (errors.StoreUnavailable, errors.SecretUnavailable, errors.IssuerUnavailable, errors.OutOfTime)
+    for kind in _tree(errors.RequestError, errors.ProviderError, *ours):
         found.setdefault(kind.code, (f"`{kind.code}`", str(problems.status(kind)), kind.sentence, kind.mend))
     found[errors.WordUpError.code] = ("`internal_error`", "500", errors.WordUpError.sentence, errors.WordUpError.mend)
     answered = [row for row in found.values() if row[0] != "`bad_request`"]

@@ -45,7 +45,7 @@ def document(routes: list[Route], version: str) -> dict[str, Any]:
 
 def codes(route: Route) -> list[str]:
     """Every error code that a route may answer with."""
-    found = ["internal_error", "store_unavailable", *route.errors]
+    found = ["internal_error", "out_of_time", "store_unavailable", *route.errors]
     if route.signed_in:
         found += ["missing_token", "invalid_token", "expired_token", "wrong_access_key", "rate_limited"]
         found += ["secret_unavailable", "issuer_unavailable"]

@@ -84,7 +84,9 @@ def variables(folder: Path, provider: ProviderServer) -> dict[str, str]:
 def over_http(url: str) -> Callable[[Any], Answer]:
     def ask(event: Any) -> Answer:
         content = event["body"].encode()
-        answer = httpx2.request(event["method"], url + event["url"], headers=event["headers"], content=content)
+        answer = httpx2.request(
+            event["method"], url + event["url"], headers=event["headers"], content=content, timeout=30
+        )
         return answer.status_code, dict(answer.headers), answer.text
 
     return ask

@@ -180,7 +180,9 @@ def test_caller_who_leaves_lambda_is_not_reported_but_may_stop_the_answer(
     provider.answer = ENDLESS
     with aws_home.running(provider) as process, aws_home.called(process) as caller:
         with caller.http.stream("POST", "/chat", json={"message": QUESTION, "stream": True}) as response:
-            _, started = next(parse_events(response.iter_text()))
+            events = parse_events(response.iter_text())
+            _, started = next(events)
+            next(events)
         stopped = caller.http.post(f"/v1/turns/{started['turn_id']}/stop")
         provider.wait_for(lambda server: server.disconnects == 1)
         conversation = f"/v1/conversations/{started['conversation_id']}"

@@ -7,6 +7,7 @@ starts is handed over as soon as it is ready, like the request that made Lambda 
 to the protocol: a request out of turn, an unknown path or a malformed stream fails the invocation.
 """
 
+import base64
 import json
 import queue
 import subprocess
@@ -100,9 +101,12 @@ class Instance:
         values: dict[str, list[str]] = {}
         for name, value in streamed.headers:
             values.setdefault(name, []).append(value)
-        body = b"".join(piece for piece, _ in pieces).decode()
-        whole = {"statusCode": streamed.status, "multiValueHeaders": values, "body": body, "isBase64Encoded": False}
-        return whole, pieces[-1][1]
+        content = b"".join(piece for piece, _ in pieces)
+        try:
+            body = {"body": content.decode(), "isBase64Encoded": False}
+        except UnicodeDecodeError:
+            body = {"body": base64.b64encode(content).decode(), "isBase64Encoded": True}
+        return {"statusCode": streamed.status, "multiValueHeaders": values, **body}, pieces[-1][1]
 
     def stream(self, event: object, *, timeout: float = 30.0) -> Streamed:
         """The function's answer as soon as it has a status. Raises FunctionFailed, also while the pieces come."""

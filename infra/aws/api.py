@@ -136,6 +136,8 @@ class ApiStack(Stack):
             binary_media_types=["*/*"],
             # A regional endpoint may idle for five minutes, an edge one for 30 seconds.
             endpoint_types=[apigateway.EndpointType.REGIONAL],
+            # A stream is bytes; a whole answer is text unless it is one of these.
+            binary_media_types=["*/*"] if self._embedded else None,
             # With a name of its own the bot has one address, so that nobody goes round what guards it.
             disable_execute_api_endpoint=bool(spec.aws.domain),
             deploy_options=apigateway.StageOptions(

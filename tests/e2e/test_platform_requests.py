@@ -5,6 +5,8 @@ Gateway's event to Lambda, and the HTTP requests that Cloud Functions and the Az
 and `<access key>` stand for what only a running deployment gives.
 """
 
+import base64
+import gzip
 import json
 import re
 import typing
@@ -106,8 +108,11 @@ def on_lambda(mode: str) -> Callable[[Path, ProviderServer], dict[str, Answer]]:
             return answers("aws", lambda event: answer(instance.invoke(event)[0]))
 
     def answer(given: Any) -> Answer:
-        assert not given["isBase64Encoded"]
-        return given["statusCode"], {name: value for name, [value] in given["multiValueHeaders"].items()}, given["body"]
+        headers = {name: value for name, [value] in given["multiValueHeaders"].items()}
+        content = base64.b64decode(given["body"]) if given["isBase64Encoded"] else given["body"].encode()
+        if headers.get("content-encoding") == "gzip":
+            content = gzip.decompress(content)
+        return given["statusCode"], headers, content.decode()
 
     return of
 

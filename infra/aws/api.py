@@ -132,11 +132,9 @@ class ApiStack(Stack):
             self,
             "Api",
             rest_api_name=spec.name,
-            # The page's files go out packed, as bytes: without this they would arrive as base64.
-            binary_media_types=["*/*"],
             # A regional endpoint may idle for five minutes, an edge one for 30 seconds.
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            # A stream is bytes; a whole answer is text unless it is one of these.
+            # A stream is bytes. Of a whole answer the page's packed files would arrive as base64 without this.
             binary_media_types=["*/*"] if self._embedded else None,
             # With a name of its own the bot has one address, so that nobody goes round what guards it.
             disable_execute_api_endpoint=bool(spec.aws.domain),

@@ -1,15 +1,15 @@
 """How long the first caller of a new instance waits on each cloud, beside functions that do less.
 
-On AWS every function runs in a new process of Lambda's own runtime client, awslambdaric, against a Runtime API and an
-embedded AWS on this machine, with DynamoDB and Secrets Manager. On Google Cloud it runs under functions-framework on
-the Firestore emulator for Node, on Azure under the Functions worker's library on Azurite; there the bot reads its
-signing key from a file. The bot's function is the very package that is deployed; its answer comes from the offline
-provider, or by the openai package from a stand-in for OpenAI. The peers read a row of the same database by the vendor's
-client and write one, and do nothing of what else a turn takes: no user, no limits, no retrieval, no model. Bytecode is
-compiled for all alike. `init` is from the start of the process to Lambda's first request for work, `answer` to the
-answer to the first `POST /chat`, `cpu` the processor's time until then. The functions of a cloud take turns; the first
-round is left out, since it fills the disk's cache. Ratios are of medians, to the first line's; that of `cpu` is hardly
-touched by what else the machine does.
+On AWS every function runs in a new process of its runtime, Lambda's own client awslambdaric or for the bot that of
+its package, against a Runtime API and an embedded AWS on this machine, with DynamoDB and Secrets Manager. On Google
+Cloud it runs under functions-framework on the Firestore emulator for Node, on Azure under the Functions worker's
+library on Azurite; there the bot reads its signing key from a file. The bot's function is the very package that is
+deployed; its answer comes from the offline provider, or by the openai package from a stand-in for OpenAI. The peers
+read a row of the same database by the vendor's client and write one, and do nothing of what else a turn takes: no
+user, no limits, no retrieval, no model. Bytecode is compiled for all alike. `init` is from the start of the process
+to Lambda's first request for work, `answer` to the answer to the first `POST /chat`, `cpu` the processor's time until
+then. The functions of a cloud take turns; the first round is left out, since it fills the disk's cache. Ratios are of
+medians, to the first line's; that of `cpu` is hardly touched by what else the machine does.
 
 A processor of this machine is not a function's share of one, so the ratios say more than the milliseconds. The imports
 are of one run each, with `-X importtime`, which slows them down.
@@ -22,7 +22,6 @@ import re
 import sys
 import tempfile
 import venv
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -36,9 +35,10 @@ import boto3
 from benchmarks import platforms, results
 from benchmarks.runtime_api import FunctionFailed, Instance
 from benchmarks.starts import QUESTION, Start, children_cpu, compiled, install, interleaved, rows, sign_in
-from infra import package, spec
+from infra import spec
 from infra.local import ministack
 from tests.emulators import create_dynamodb_table
+from tests.functions import unpack
 from tests.provider_server import ProviderServer
 from wordup.keyring import new_ring
 
@@ -112,20 +112,13 @@ def peer_package(folder: Path, module: str, *names: str) -> Path:
     return compiled(root)
 
 
-def our_package(folder: Path) -> Path:
-    root = folder / "wordup"
-    with zipfile.ZipFile(package.build("aws", package.machine())) as archive:
-        archive.extractall(root)
-    return root
-
-
 def functions(folder: Path, aws: Mapping[str, str], ours: Mapping[str, str], model_url: str) -> list[Function]:
     """Those that take turns. `ours` are the bot's variables, as they are deployed."""
     token = sign_in(ours)
     event = rest_api_event("POST", "/chat", {"message": QUESTION}, {"authorization": f"Bearer {token}"})
     peer = {**aws, "TABLE": ours["WORDUP_TABLE"]}
-    root = our_package(folder)
-    entry = "lambda_function.handler"
+    root = unpack("aws", folder)
+    ours = {**ours, "AWS_LAMBDA_EXEC_WRAPPER": str(root / "bootstrap")}
     return [
         Function(BASELINE, peer_package(folder, "bare_boto3", "boto3"), "bare_boto3.handler", peer, event),
         Function(
@@ -135,10 +128,8 @@ def functions(folder: Path, aws: Mapping[str, str], ours: Mapping[str, str], mod
             peer,
             event,
         ),
-        Function(OFFLINE, root, entry, {**aws, **ours, "WORDUP_PROVIDER": "offline"}, event),
-        Function(
-            OPENAI, root, entry, {**aws, **ours, "WORDUP_PROVIDER": "openai", "OPENAI_BASE_URL": model_url}, event
-        ),
+        Function(OFFLINE, root, "", {**aws, **ours, "WORDUP_PROVIDER": "offline"}, event),
+        Function(OPENAI, root, "", {**aws, **ours, "WORDUP_PROVIDER": "openai", "OPENAI_BASE_URL": model_url}, event),
     ]
 
 

@@ -101,8 +101,9 @@ def at_home(folder: Path) -> Iterator[str]:
 @contextmanager
 def on_lambda(folder: Path) -> Iterator[str]:
     unpacked, python = unpack("aws", folder), Path(sys.executable)
+    environment = {**variables(folder), "AWS_LAMBDA_EXEC_WRAPPER": str(unpacked / "bootstrap")}
     with (
-        Instance(python, unpacked, "lambda_function.handler", variables(folder), log=folder / "log") as instance,
+        Instance(python, unpacked, "", environment, log=folder / "log") as instance,
         gateway(instance) as url,
     ):
         yield url

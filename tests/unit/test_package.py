@@ -63,7 +63,8 @@ def test_every_module_is_compiled_for_good(built: Path):
 def test_unpacked_package_runs_by_itself(built: Path, tmp_path: Path):
     zipfile.ZipFile(built).extractall(tmp_path)
     script = (
-        "import lambda_function, botocore.session as s; print(s.Session().create_client('dynamodb').meta.endpoint_url)"
+        "import lambda_function, botocore.session as s; lambda_function.handler();"
+        "print(s.Session().create_client('dynamodb').meta.endpoint_url)"
     )
     environment = {
         "PYTHONPATH": str(tmp_path),

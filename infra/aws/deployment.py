@@ -87,8 +87,7 @@ class AWSDeployment:
         if "ApiId" not in found:
             return {}
         region = self._environment["AWS_REGION"]
-        url = self._place.url(found["ApiId"])
-        return {"url": url, "region": region, "table": names.table(self._spec)}
+        return {"url": self._place.url(found["ApiId"]), "region": region, "table": names.table(self._spec)}
 
     def read_secret(self) -> dict[str, Any]:
         with translated():

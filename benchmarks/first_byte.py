@@ -3,8 +3,9 @@
 The provider is a stand-in on this machine whose every delta is the time at which it is sent, by the clock that all
 processes of a machine share; the caller compares that with its own clock when the event arrives. `first` is the first
 delta of an answer, `later` all others, which come one every 20 ms. The provider asked directly is the baseline: its
-figures are what the sockets and the two clients cost. The functions are the packaged archives with their own
-requirements, as tests/functions.py runs them; the answers are stored in SQLite, after the last delta.
+figures are what the sockets and the two clients cost. Lambda's has its Runtime API and an API Gateway that streams
+before it, both stand-ins on this machine. The functions are the packaged archives with their own requirements, as
+tests/functions.py runs them; the answers are stored in SQLite, after the last delta.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any, override
 import httpx2
 
 from benchmarks import results
-from tests.functions import Function, azure_function, gcp_function
+from tests.functions import Function, LambdaFunction, aws_function, azure_function, gcp_function
 from tests.home import serving
 from tests.serving import Caller, parse_events
 
@@ -115,13 +116,14 @@ def ways(folder: Path, provider: Provider) -> Iterator[dict[str, Ask]]:
         (folder / name).mkdir()
         return folder / name
 
-    def function(name: str, made: Callable[[Path], Function]) -> Ask:
+    def function(name: str, made: Callable[[Path], Function | LambdaFunction]) -> Ask:
         return through(stack.enter_context(made(place(name)).running(**variables(name))).url)
 
     with ExitStack() as stack:
         yield {
             "the provider alone": directly(provider),
             "self-hosted, uvicorn": through(stack.enter_context(serving(place("home"), **variables("home"))).url),
+            "Lambda, our runtime": function("aws", aws_function),
             "Cloud Functions, functions-framework": function("gcp", gcp_function),
             "Azure Functions, worker library": function("azure", azure_function),
         }

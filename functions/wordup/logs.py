@@ -14,6 +14,7 @@ class JSONFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "time": record.created,
             "level": record.levelname,
+            "severity": record.levelname,  # Google's name for it, with the same words
             "event": record.getMessage(),
             **getattr(record, "fields", {}),
         }

@@ -77,6 +77,26 @@ def test_unpacked_package_runs_by_itself(built: Path, tmp_path: Path):
     assert done.stdout == "https://dynamodb.eu-central-1.amazonaws.com\n", done.stderr
 
 
+def test_starting_connects_to_nothing_so_that_a_snapshot_holds_no_secret(built: Path, tmp_path: Path):
+    zipfile.ZipFile(built).extractall(tmp_path)
+    script = (
+        "import sys; reached = set(); sys.addaudithook(lambda event, _: reached.add(event));"
+        "import lambda_function; lambda_function.handler();"
+        "print(sorted(reached & {'socket.connect', 'socket.getaddrinfo', 'socket.sendto'}))"
+    )
+    environment = {
+        "PYTHONPATH": str(tmp_path),
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "WORDUP_PROVIDER": "openai",
+        "WORDUP_STORE": "dynamodb",
+        "WORDUP_SIGNING_KEY_REF": "aws:wordup#signing",
+        "WORDUP_PROVIDER_KEY_REF": "aws:wordup#provider_key",
+    }
+    command = [sys.executable, "-S", "-c", script]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
+
+
 @pytest.mark.parametrize("cloud", ["aws", "gcp", "azure"])
 def test_no_name_stands_twice_in_a_package(cloud: Cloud):
     names = zipfile.ZipFile(package.build(cloud, package.machine())).namelist()

@@ -1,6 +1,8 @@
 """Functions as their clouds run them: the packaged archive with only its own requirements, in a process of its own."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -45,7 +47,9 @@ class Process:
         return self._process.pid
 
     def kill(self) -> None:
-        self._process.kill()
+        """With its workers, which a server that is killed alone leaves behind."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def wait(self) -> None:
@@ -94,6 +98,7 @@ class Function:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
         running = Process(f"http://127.0.0.1:{port}", process, log)
         try:

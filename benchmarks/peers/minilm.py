@@ -5,9 +5,10 @@ import importlib.util
 import math
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load_file
-from tokenizers import Tokenizer
+# Only in the environment of the benchmarks.
+import numpy as np  # pyright: ignore[reportMissingImports]
+from safetensors.numpy import load_file  # pyright: ignore[reportMissingImports]
+from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
 
 LAYERS, HEADS, MOST_TOKENS = 6, 12, 256
 

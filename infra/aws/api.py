@@ -162,7 +162,10 @@ class ApiStack(Stack):
         api.root.add_method("ANY", integration)
         api.root.add_resource("{proxy+}").add_method("ANY", integration)
         # What is no JSON object costs no call of the function; the rest is the bot's to judge, which names the field.
-        api.root.add_resource("chat").add_method(
+        chat = api.root.add_resource("chat")
+        # A path of its own hides `{proxy+}`, and a browser's OPTIONS is the bot's to answer.
+        chat.add_method("ANY", integration)
+        chat.add_method(
             "POST",
             integration,
             request_models={"application/json": cast(apigateway.IModel, _json_object(api))},

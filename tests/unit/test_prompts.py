@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from wordup.ids import ulid
 from wordup.prompts import SKILLS, messages, prompt_bound
 from wordup.providers.base import Passage, input_token_bound
+from wordup.questions import Intent
 from wordup.turns import HISTORY_TURNS, Turn, tokens
 
 TEXT = st.text(max_size=300)
@@ -39,11 +40,12 @@ def test_what_changes_from_turn_to_turn_stands_last():
 
 
 def test_skill_follows_from_the_question():
-    for question, intent in (
+    asked: list[tuple[str, Intent]] = [
         ("What is the Azure counterpart of SQS?", "equivalence"),
         ("Zeig mir, wie ich eine Datei hochlade", "howto"),
         ("Compare SQS and SNS", "comparison"),
         ("Summarise this text: queues decouple.", "summary"),
-    ):
+    ]
+    for question, intent in asked:
         assert messages([], [], question)[-2].content.startswith(SKILLS[intent])
     assert "no passage" in messages([], [], "What is love?")[-2].content

@@ -31,7 +31,9 @@ HOME_ONLY = {
     "access_key": "a secret in an environment variable; deployments keep hashed keys in the store",
 }
 # Fields that follow from the cloud and the deployment's name, so that nobody types them.
-DECIDED = frozenset({"store", "table", "store_endpoint", "signing_key_ref", "provider_key_ref", "response_mode"})
+DECIDED = frozenset(
+    {"store", "table", "store_endpoint", "signing_key_ref", "provider_key_ref", "response_mode", "metrics"}
+)
 OPERATOR = tuple(f for f in Settings.__struct_fields__ if f not in DECIDED and f not in HOME_ONLY)
 
 
@@ -297,7 +299,7 @@ def environment(spec: DeploymentSpec, cloud: Cloud) -> dict[str, str]:
         values["trusted_proxies"] += 1
     match cloud:
         case "aws":
-            values |= {"store": "dynamodb", "table": spec.name, "response_mode": "stream"}
+            values |= {"store": "dynamodb", "table": spec.name, "response_mode": "stream", "metrics": "emf"}
             values |= _references(f"aws:{spec.name}")
         case "gcp":
             values |= {"store": "firestore", "table": spec.name, "store_endpoint": spec.gcp.project}

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -91,6 +92,7 @@ class _Surroundings:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         request_id = scope.setdefault("state", {})["request_id"] = ulid()
+        served = logs.SERVED.set({"request_id": request_id, **_trace(scope)})
         began = time.perf_counter()
         status = 500
 
@@ -111,12 +113,27 @@ class _Surroundings:
             logs.write(
                 logging.INFO,
                 "request",
-                request_id=request_id,
                 method=scope["method"],
                 route=getattr(route, "path", None),  # not the path: ids stay out of the log
                 status=status,
                 milliseconds=round((time.perf_counter() - began) * 1000, 1),
             )
+            logs.SERVED.reset(served)
+
+
+def _trace(scope: Scope) -> dict[str, str]:
+    """The trace that the platform puts a request into, W3C's or X-Ray's; anything else is dropped."""
+    headers = dict(scope["headers"])
+    for header, form in _TRACES.items():
+        if found := form.search(headers.get(header, b"").decode("latin-1")):
+            return {"trace_id": found[1]}
+    return {}
+
+
+_TRACES = {
+    b"traceparent": re.compile("^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"),
+    b"x-amzn-trace-id": re.compile("Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)"),
+}
 
 
 def _problem(request: Request, error: errors.WordUpError) -> Response:
@@ -135,7 +152,6 @@ async def _refuse(request: Request, error: Exception) -> Response:
         logs.write(
             logging.WARNING,
             "refused",
-            request_id=problems.request_id(request),
             code=error.code,
             cause=type(cause).__name__ if cause else None,
         )

@@ -26,6 +26,7 @@ from wordup.providers.base import Provider
 from wordup.retrieval import Knowledge
 from wordup.secrets.base import Secrets
 from wordup.stores.base import Store
+from wordup.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from wordup.oidc import Issuer
@@ -89,7 +90,8 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
     ring = KeyRing(secrets, signing_reference(settings))
     sign_ins = AddressLimit(store, settings, ring, clock=clock)
     admission = Admission(store, catalogue, limits, settings, clock=clock)
-    chat = Chat(store, provider, catalogue, knowledge, admission, limits, budget, settings, clock=clock)
+    telemetry = Telemetry(settings, clock=clock)
+    chat = Chat(store, provider, catalogue, knowledge, admission, limits, budget, telemetry, settings, clock=clock)
 
     async def close() -> None:
         await chat.close()

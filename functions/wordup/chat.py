@@ -12,22 +12,23 @@ caller has left.
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
-from wordup import keys, logs
+from wordup import keys
 from wordup.admission import Admission, Draft, Given, TurnRequest
 from wordup.auth import User
 from wordup.config import Settings
 from wordup.errors import (
+    BudgetExceeded,
     ConditionFailed,
     Conflict,
     InvalidToken,
     NotFound,
     ProviderError,
+    RateLimited,
     StoreUnavailable,
     WordUpError,
 )
@@ -38,6 +39,7 @@ from wordup.prompts import messages
 from wordup.providers.base import CompletionRequest, Delta, Finish, Passage, Provider
 from wordup.retrieval import Knowledge, contextual_query
 from wordup.stores.base import Add, Operation, Store
+from wordup.telemetry import Telemetry
 from wordup.turns import Conversation, Source, Turn, history, new_conversation, newest
 
 # A lost race over a conversation is written again; more writers than this at once on one conversation is no chat.
@@ -69,6 +71,8 @@ class _Running:
         self.draft = draft
         self.events: asyncio.Queue[Event | None] = asyncio.Queue()
         self.stopped = False
+        self.began = time.perf_counter()
+        self.first_seconds: float | None = None
         self.answer: list[str] = []
         self.prompt_bytes = 0
         self.scope: asyncio.Timeout | None = None
@@ -98,6 +102,7 @@ class Chat:
         admission: Admission,
         limits: UserLimits,
         budget: DeploymentBudget,
+        telemetry: Telemetry,
         settings: Settings,
         *,
         clock: Callable[[], float] = time.time,
@@ -109,6 +114,7 @@ class Chat:
         self._admission = admission
         self._limits = limits
         self._budget = budget
+        self._telemetry = telemetry
         self._settings = settings
         self._clock = clock
         self._running: dict[str, tuple[_Running, asyncio.Task[None]]] = {}
@@ -121,7 +127,11 @@ class Chat:
         call; what had come by then is recorded. A `key` that was used for the same request gives the stored turn
         without a model call. A turn with what its client has `given` leaves nothing but its cost."""
         draft = await self._admission.draft(user, request, key, given)
-        admitted = await self._admission.admit(draft)
+        try:
+            admitted = await self._admission.admit(draft)
+        except (RateLimited, BudgetExceeded) as error:
+            self._telemetry.limited(error)
+            raise
         if isinstance(admitted, Turn):
             yield _started(admitted)
             yield Delta(admitted.answer)
@@ -158,8 +168,7 @@ class Chat:
         self._running.pop(draft.hold.sk, None)
         # Also marks the error as seen: the caller, to whom it goes, may have left.
         if not task.cancelled() and (error := task.exception()) is not None:
-            code = error.code if isinstance(error, WordUpError) else type(error).__name__
-            logs.write(logging.WARNING, "turn_failed", turn=draft.id, code=code)
+            self._telemetry.failed(draft.id, error)
 
     async def _run(self, running: _Running) -> None:
         watch = asyncio.create_task(self._watch(running))
@@ -212,6 +221,16 @@ class Chat:
         )
         await self._record(draft, turn, conversation, usage)
         running.events.put_nowait(turn)
+        self._telemetry.answered(
+            turn=draft.id,
+            model=turn.model,
+            seconds=time.perf_counter() - running.began,
+            first_seconds=running.first_seconds,
+            finish_reason=turn.finish_reason,
+            input_tokens=turn.input_tokens,
+            output_tokens=turn.output_tokens,
+            micros=turn.micros,
+        )
 
     async def _read(self, draft: Draft) -> tuple[Conversation, list[Turn]]:
         pk = draft.user.pk
@@ -252,6 +271,8 @@ class Chat:
                             if isinstance(item, Finish):
                                 finish = item
                             else:
+                                if running.first_seconds is None:
+                                    running.first_seconds = time.perf_counter() - running.began
                                 running.answer.append(item.text)
                                 running.events.put_nowait(item)
         except TimeoutError:

@@ -117,6 +117,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 180
     retention_days: Annotated[Count, Meta(description="How long a turn is kept, in days.", le=3650)] = 30
+    metrics: Annotated[
+        Literal["log", "emf"],
+        Meta(description="How a turn is counted: fields of its line in the log, or CloudWatch's metrics in that line."),
+    ] = "log"
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="The least level that is logged.")
     ] = "INFO"

@@ -34,6 +34,7 @@ WordUpError                     code, sentence, mend
  |   |- ConditionFailed         a conditional write lost (`sk` names the row): the use case reads again
  |   |- CeilingReached          a counter would pass its ceiling (`sk`, `field`): limits turns it into a 429
  |   `- RowTooLarge             one row is over the database's limit: the use case bounds its input
+ |- OutOfTime                   api_gateway: the function's own time is over -> look into the conversation
  |- IssuerUnavailable           oidc: the issuer's keys cannot be read -> repeat later
  |- SecretUnavailable           secrets: a referenced secret cannot be read: the operator's to mend
  `- ConfigurationError          config, bootstrap, infra: a setting is wrong (`setting` names it); raised at start

@@ -2,11 +2,16 @@
 
 import logging
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 LOGGER = "wordup"
+# What every line says while a request is served: its id and, where the platform gives one, the id of its trace.
+SERVED: ContextVar[Mapping[str, str]] = ContextVar("SERVED", default=MappingProxyType({}))
 
 
 class JSONFormatter(logging.Formatter):
@@ -16,6 +21,7 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname,
             "severity": record.levelname,  # Google's name for it, with the same words
             "event": record.getMessage(),
+            **SERVED.get(),
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[0]:
@@ -33,5 +39,13 @@ def configure(level: str) -> None:
     logger.setLevel(level)
 
 
-def write(level: int, event: str, *, exception: BaseException | None = None, **fields: Any) -> None:
-    logging.getLogger(LOGGER).log(level, event, exc_info=exception, extra={"fields": fields})
+def write(
+    level: int,
+    event: str,
+    *,
+    exception: BaseException | None = None,
+    fields: Mapping[str, Any] = MappingProxyType({}),
+    **more: Any,
+) -> None:
+    """`fields` are those whose names are no Python names."""
+    logging.getLogger(LOGGER).log(level, event, exc_info=exception, extra={"fields": {**fields, **more}})

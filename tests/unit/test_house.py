@@ -93,6 +93,12 @@ def test_nothing_names_a_folder_of_a_machine_or_the_host_of_a_registry() -> None
     assert {file.name: pattern.findall(text) for file, text in texts.items() if pattern.search(text)} == {}
 
 
+def test_no_link_is_tracked() -> None:
+    listed = subprocess.run(["git", "ls-files", "--stage"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert [line for line in listed.splitlines() if line.startswith("120000")] == []
+
+
 def test_every_verb_of_make_says_what_it_does() -> None:
     makefile = (ROOT / "Makefile").read_text()
     verbs = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)

@@ -10,9 +10,9 @@ from wordup.errors import ConfigurationError
 
 # What the clouds' programs know only once something is created, and add by themselves, or have no use for.
 ADDED = {
-    "azure": {"store_endpoint", "signing_key_ref", "provider_key_ref", "response_mode"},
+    "azure": {"store_endpoint", "signing_key_ref", "provider_key_ref", "response_mode", "metrics"},
     "aws": {"store_endpoint"},
-    "gcp": {"response_mode"},
+    "gcp": {"response_mode", "metrics"},
 }
 # A value for each text that is empty by default.
 TEXTS: dict[str, Any] = {

@@ -1,7 +1,6 @@
 """A store's rows come out of any database and into any other as they were."""
 
 import asyncio
-import importlib
 import json
 import signal
 from collections.abc import AsyncGenerator
@@ -17,7 +16,7 @@ from tests.conformance.backends import BACKENDS, Database
 from tests.conformance.test_kills import ONE_A_STORE
 from tests.emulators import Emulators
 from tests.home import WORDUP, environment, wordup
-from wordup.bootstrap import STORES
+from wordup.bootstrap import STORES, adapter
 from wordup.stores.base import Put, Row, Store
 from wordup.stores.sqlite import SQLiteStore
 
@@ -27,8 +26,9 @@ ROWS = 5_000
 @asynccontextmanager
 async def opened(name: str, emulators: Emulators, folder: Path) -> AsyncGenerator[Store]:
     """A store on an empty database, at the time of the rows of `puts`."""
-    module, _, adapter = STORES[BACKENDS[name].store].partition(":")
-    async with BACKENDS[name].database(getattr(importlib.import_module(module), adapter), emulators, folder) as found:
+    backend = BACKENDS[name]
+    kind = adapter(STORES, backend.store, "WORDUP_STORE")
+    async with backend.database(kind, emulators, folder) as found:
         store = found.open(clock=lambda: NOW)
         try:
             yield store

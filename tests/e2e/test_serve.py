@@ -127,7 +127,11 @@ def test_log_holds_no_key_no_token_and_no_message(tmp_path: Path):
         home.terminate()
         lines = [json.loads(line) for line in home.log.splitlines() if line.startswith("{")]
 
-    assert [line["route"] for line in lines if line["event"] == "request"] == ["/v1/sessions", "/chat", "/v1/conversations/{id}"]
+    assert [line["route"] for line in lines if line["event"] == "request"] == [
+        "/v1/sessions",
+        "/chat",
+        "/v1/conversations/{id}",
+    ]
     for secret in ("the-owner's-secret", token, QUESTION, asked["message"], asked["conversation_id"]):
         assert secret not in home.log
 

@@ -14,7 +14,7 @@ from wordup.providers.base import CompletionRequest, Delta, Finish, Message, Pas
 PASSAGE = Passage(
     id="greetings#world",
     title="Greetings: World",
-    text="Grüße gehen um die 世界 🌍. A greeting goes around the world. It needs no network to be written down.",
+    text="A greeting goes around the world: Grüße gehen um die 世界 🌍. It needs no network to be written down.",
     url="https://docs.example/greetings",
     score=1.0,
 )

@@ -18,6 +18,7 @@ from wordup.stores.base import SCHEMA_VERSION, Add, Delete, Operation, Page, Put
 
 T = TypeVar("T")
 BUSY_SECONDS = 5.0
+OPEN_POLL_SECONDS = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
@@ -101,7 +102,7 @@ class SQLiteStore:
                 raise StoreUnavailable(f"The data folder cannot be written: {error.strerror}.") from error
             connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                self._use_log(connection)
                 connection.execute("PRAGMA synchronous = FULL")  # a turn that was answered survives a power cut
                 connection.executescript(_SCHEMA)
             except sqlite3.Error:
@@ -109,6 +110,19 @@ class SQLiteStore:
                 raise
             self._connection = connection
         return self._connection
+
+    def _use_log(self, connection: sqlite3.Connection) -> None:
+        """SQLite itself does not wait here for another process that opens the same new file."""
+        until = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(OPEN_POLL_SECONDS)
+            else:
+                return
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import httpx2
 from azure.data.tables.aio import TableClient
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -64,6 +65,8 @@ def moto_server(_: Path) -> Generator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
+        # Its tables are the process's, and would be the next server's.
+        httpx2.post(f"http://127.0.0.1:{server.server_port}/moto-api/reset").raise_for_status()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -30,6 +30,7 @@ export const WORDS = {
   endpoint_error: { text: "The service for images and video failed.", again: true },
   endpoint_busy: { text: "The service for images and video is busy or starting.", again: true },
   endpoint_timeout: { text: "The service for images and video gave no result in time. Ask for less." },
+  out_of_time: { text: "The answer took too long. What had come by then may be in the conversation: reload it." },
   store_unavailable: { text: "The bot's database cannot be reached at the moment.", again: true },
   secret_unavailable: { text: "The bot cannot read one of its keys. The operator has to mend this." },
   configuration_error: { text: "The bot is not set up correctly. The operator has to mend this." },

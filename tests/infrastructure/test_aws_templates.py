@@ -94,7 +94,7 @@ def test_function_may_do_what_a_turn_needs_and_nothing_else(synthesized: Templat
 
 def test_only_this_api_may_invoke_the_function(synthesized: Templates, profile: str):
     permissions = all_of(synthesized(profile), "AWS::Lambda::Permission")
-    assert len(permissions) == 3
+    assert len(permissions) == 4
     for permission in permissions:
         assert permission["Properties"]["FunctionName"] == {"Ref": "Live848578DF"}
         assert permission["Properties"]["Principal"] == "apigateway.amazonaws.com"
@@ -126,7 +126,7 @@ def test_api_is_regional_throttled_and_sends_every_path_on(synthesized: Template
     found = synthesized(profile)
     assert only(found, "AWS::ApiGateway::RestApi")["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
     methods = [method["Properties"] for method in all_of(found, "AWS::ApiGateway::Method")]
-    assert sorted(method["HttpMethod"] for method in methods) == ["ANY", "ANY", "POST"]
+    assert sorted(method["HttpMethod"] for method in methods) == ["ANY", "ANY", "ANY", "POST"]
     assert {method["Integration"]["TimeoutInMillis"] for method in methods} == {135_000}
     assert {method["Integration"]["ResponseTransferMode"] for method in methods} == {"STREAM"}
     assert all("/response-streaming-invocations" in str(method["Integration"]["Uri"]) for method in methods)

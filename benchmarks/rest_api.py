@@ -8,6 +8,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self, override
 from urllib.parse import parse_qs, urlsplit
@@ -93,11 +94,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self, instance: Instance, asked: dict[str, Any]) -> None:
         answer = instance.stream(asked)
         self.send_response_only(answer.status)
-        for name, value in [*answer.headers, ("transfer-encoding", "chunked")]:
+        # What follows a 204 would be taken for the beginning of the next answer.
+        bodiless = answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+        for name, value in [*answer.headers, *([] if bodiless else [("transfer-encoding", "chunked")])]:
             if name != "content-length":
                 self.send_header(name, value)
         self.end_headers()
-        left = False
+        left = bodiless
         for piece, _ in answer.pieces:
             try:
                 if not left:

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wordup import __version__, completions, errors, logs, openapi, pages, problems
 from wordup.bootstrap import Bot
 from wordup.ids import ulid
+from wordup.requests import credentials
 from wordup.routes import JSON, table
 
 SECURITY_HEADERS = {
@@ -57,6 +58,7 @@ def create_app(bot: Bot) -> Starlette:
         routes=[
             *(Route(route.path, route.handler, methods=[route.method]) for route in routes),
             Route("/openapi.json", specification),
+            *_metrics(bot),
             *pages.routes(bot.auth.sign_in_origins),
         ],
         middleware=_middleware(bot),
@@ -67,6 +69,19 @@ def create_app(bot: Bot) -> Starlette:
         },
         lifespan=lifespan,
     )
+
+
+def _metrics(bot: Bot) -> list[Route]:
+    """For the operator's Prometheus; no part of the interface that callers have."""
+    if (metrics := bot.metrics) is None:
+        return []
+
+    async def expose(request: Request) -> Response:
+        await bot.auth.check_operator(credentials(request, bot.settings.trusted_proxies))
+        content, media_type = metrics.exposed(request.headers.get("accept", ""))
+        return Response(content, media_type=media_type)
+
+    return [Route("/metrics", expose)]
 
 
 def _middleware(bot: Bot) -> list[Middleware]:

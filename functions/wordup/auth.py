@@ -107,6 +107,11 @@ class Authenticator:
             return User(subject, keys.user(self._issuer.url, subject))
         return named((await self._claims(token)).sub)
 
+    async def check_operator(self, sent: Credentials) -> None:
+        """Raises NotFound for everyone but the owner, and in `open` mode for no one."""
+        if self._settings.auth != "open" and await self.user(sent) != named(OWNER):
+            raise NotFound
+
     async def open_session(self, sent: Credentials) -> Session:
         """A new token for an access key, or for a token that is still valid and whose key was not revoked."""
         if self._settings.auth == "oidc":

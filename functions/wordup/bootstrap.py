@@ -26,7 +26,7 @@ from wordup.providers.base import Provider
 from wordup.retrieval import Knowledge
 from wordup.secrets.base import Secrets
 from wordup.stores.base import Store
-from wordup.telemetry import Telemetry
+from wordup.telemetry import Metrics, Telemetry
 
 if TYPE_CHECKING:
     from wordup.oidc import Issuer
@@ -47,6 +47,7 @@ ENDPOINTS = {
     "vertex": "wordup.endpoints.vertex:VertexEndpoint",
     "azure_ml": "wordup.endpoints.azure_ml:AzureMLEndpoint",
 }
+METRICS = {"prometheus": "wordup.prometheus:PrometheusMetrics [server]"}
 SECRETS = {
     "file": "wordup.secrets.file:FileSecrets",
     "aws": "wordup.secrets.aws:AWSSecrets [aws]",
@@ -65,6 +66,7 @@ class Bot(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     knowledge: Knowledge
     secrets: SecretReader
+    metrics: Metrics | None
     clock: Callable[[], float]
     close: Callable[[], Any]
 
@@ -90,7 +92,8 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
     ring = KeyRing(secrets, signing_reference(settings))
     sign_ins = AddressLimit(store, settings, ring, clock=clock)
     admission = Admission(store, catalogue, limits, settings, clock=clock)
-    telemetry = Telemetry(settings, clock=clock)
+    metrics = adapter(METRICS, settings.metrics, "WORDUP_METRICS")() if settings.metrics in METRICS else None
+    telemetry = Telemetry(settings, metrics, clock=clock)
     chat = Chat(store, provider, catalogue, knowledge, admission, limits, budget, telemetry, settings, clock=clock)
 
     async def close() -> None:
@@ -108,6 +111,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
         catalogue=catalogue,
         knowledge=knowledge,
         secrets=secrets,
+        metrics=metrics,
         clock=clock,
         close=close,
     )

@@ -118,9 +118,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 180
     retention_days: Annotated[Count, Meta(description="How long a turn is kept, in days.", le=3650)] = 30
     metrics: Annotated[
-        Literal["log", "emf"],
-        Meta(description="How a turn is counted: fields of its line in the log, or CloudWatch's metrics in that line."),
-    ] = "log"
+        Literal["", "log", "emf", "prometheus"],
+        Meta(
+            description="How turns are counted: `log`, in their lines of the log; `emf`, there and for CloudWatch;"
+            " `prometheus`, there and at /metrics, for the owner. Empty: `prometheus` with SQLite, else `log`."
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="The least level that is logged.")
     ] = "INFO"
@@ -154,9 +157,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("WORDUP_OIDC_ISSUER", "The oidc mode needs an issuer and an audience.")
         if self.oidc_issuer and not is_protected(self.oidc_issuer):
             raise ConfigurationError("WORDUP_OIDC_ISSUER", "The issuer's address does not begin with https://.")
-        if not self.provider:
-            return msgspec.structs.replace(self, provider="openai" if self.openai_api_key else "offline")
-        return self
+        provider = self.provider or ("openai" if self.openai_api_key else "offline")
+        metrics = self.metrics or ("prometheus" if self.store == "sqlite" else "log")
+        return msgspec.structs.replace(self, provider=provider, metrics=metrics)
 
     @property
     def user_daily_micros(self) -> MicroUSD:

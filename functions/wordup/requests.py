@@ -6,6 +6,7 @@ import re
 import msgspec
 from starlette.requests import Request
 
+from wordup.auth import Credentials
 from wordup.errors import InvalidField, MalformedJSON, TooLarge, UnknownField, UnsupportedMediaType
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+?)`")
@@ -24,6 +25,15 @@ async def body[T](request: Request, wanted: type[T], limit: int) -> T:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJSON from error
+
+
+def credentials(request: Request, proxies: int) -> Credentials:
+    """What the request came with; `proxies` as in `client_address`."""
+    return Credentials(
+        authorization=request.headers.get("authorization"),
+        access_key=request.headers.get("x-api-key"),
+        address=client_address(request, proxies),
+    )
 
 
 def client_address(request: Request, proxies: int) -> str:

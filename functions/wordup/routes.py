@@ -21,7 +21,7 @@ from wordup.conversations import Conversations
 from wordup.erasure import Erasure
 from wordup.errors import InvalidField, NotFound
 from wordup.feedback import FeedbackBook
-from wordup.requests import body, client_address
+from wordup.requests import body, credentials
 from wordup.turns import Turn
 from wordup.usage import UsageBook
 
@@ -199,11 +199,7 @@ class Routes:
         return await self._bot.auth.user(self._credentials(request))
 
     def _credentials(self, request: Request) -> Credentials:
-        return Credentials(
-            authorization=request.headers.get("authorization"),
-            access_key=request.headers.get("x-api-key"),
-            address=client_address(request, self._bot.settings.trusted_proxies),
-        )
+        return credentials(request, self._bot.settings.trusted_proxies)
 
     async def _body[T](self, request: Request, wanted: type[T]) -> T:
         return await body(request, wanted, self._bot.settings.body_bytes)

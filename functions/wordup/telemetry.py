@@ -1,4 +1,5 @@
-"""What operators watch: a line of the log for every turn, which on AWS carries CloudWatch's metrics with it.
+"""What operators watch: a line of the log for every turn, which on AWS carries CloudWatch's metrics with it; at home
+the same measures are counted for Prometheus.
 
 What was asked of the model goes by OpenTelemetry's names (https://opentelemetry.io/docs/specs/semconv/gen-ai/). The
 metrics are in the Embedded Metric Format, so that a function counts by what it prints and calls nobody
@@ -9,23 +10,38 @@ metrics are in the Embedded Metric Format, so that a function counts by what it 
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from wordup import logs
 from wordup.config import Settings
-from wordup.errors import BudgetExceeded, RateLimited, RequestError, WordUpError
+from wordup.errors import BudgetExceeded, ContentBlocked, RateLimited, RequestError, WordUpError
 
 NAMESPACE = "WordUpBot"
-DEPLOYMENT = "Deployment"
+DEPLOYMENT, CODE = "Deployment", "Code"
 UNITS = {"TurnLatency": "Milliseconds", "TimeToFirstToken": "Milliseconds", "CostUSD": "None"}
 
-Metrics = dict[str, float]
+Measures = dict[str, float]
+
+
+class Metrics(Protocol):
+    """Counts in this process."""
+
+    def add(self, measures: Measures, code: str = "") -> None:
+        """`code` is that of an error."""
+        ...
+
+    def exposed(self, accept: str) -> tuple[bytes, str]:
+        """All of it, and its media type, in the format that suits the request's Accept header."""
+        ...
 
 
 class Telemetry:
-    """Counts for the deployment that the settings name: on AWS a table has its name."""
+    """Counts for the deployment that the settings name, on AWS by its table, and into `metrics`."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._metrics = metrics
         self._deployment = settings.table if settings.metrics == "emf" else ""
         self._clock = clock
 
@@ -44,7 +60,7 @@ class Telemetry:
         """`model` is a catalogue's id, `provider:model`; `seconds` are the whole turn's, `first_seconds` those until
         its first words, None where there were none; `micros` is the cost in micro-dollars."""
         provider, _, name = model.partition(":")
-        metrics: Metrics = {
+        measures: Measures = {
             "Turns": 1,
             "TurnLatency": round(seconds * 1000, 1),
             "InputTokens": input_tokens,
@@ -52,7 +68,7 @@ class Telemetry:
             "CostUSD": micros / 1_000_000,
         }
         if first_seconds is not None:
-            metrics["TimeToFirstToken"] = round(first_seconds * 1000, 1)
+            measures["TimeToFirstToken"] = round(first_seconds * 1000, 1)
         fields: dict[str, Any] = {
             "turn": turn,
             "gen_ai.operation.name": "chat",
@@ -62,7 +78,7 @@ class Telemetry:
             "gen_ai.usage.input_tokens": input_tokens,
             "gen_ai.usage.output_tokens": output_tokens,
         }
-        self._write(logging.INFO, "turn", fields, metrics)
+        self._write(logging.INFO, "turn", fields, measures)
 
     def failed(self, turn: str, error: BaseException) -> None:
         """A turn that came to nothing. What the caller did wrong is no error of ours."""
@@ -70,22 +86,27 @@ class Telemetry:
         fields = {"turn": turn, "error.type": code}
         if isinstance(error, BudgetExceeded):
             self._write(logging.WARNING, "turn_failed", fields, {"BudgetRefused": 1})
+        elif isinstance(error, ContentBlocked):
+            self._write(logging.INFO, "turn_failed", fields, {"Blocked": 1})
         elif isinstance(error, RequestError):
             self._write(logging.INFO, "turn_failed", fields, {})
         else:
-            self._write(logging.WARNING, "turn_failed", fields, {"Errors": 1}, Code=code)
+            self._write(logging.WARNING, "turn_failed", fields, {"Errors": 1}, code)
 
     def limited(self, error: RateLimited | BudgetExceeded) -> None:
         """A turn that a user's own limit refused."""
         self._write(logging.INFO, "limited", {"error.type": error.code}, {"Limited": 1})
 
-    def _write(self, level: int, event: str, fields: dict[str, Any], metrics: Metrics, **dimensions: str) -> None:
-        if not self._deployment or not metrics:
-            logs.write(level, event, fields=fields | metrics)
+    def _write(self, level: int, event: str, fields: dict[str, Any], measures: Measures, code: str = "") -> None:
+        if self._metrics is not None:
+            self._metrics.add(measures, code)
+        if not self._deployment or not measures:
+            logs.write(level, event, fields=fields | measures)
             return
+        dimensions = {CODE: code} if code else {}
         by = [[DEPLOYMENT], [DEPLOYMENT, *dimensions]] if dimensions else [[DEPLOYMENT]]
-        units = [{"Name": name, "Unit": UNITS.get(name, "Count")} for name in metrics]
+        units = [{"Name": name, "Unit": UNITS.get(name, "Count")} for name in measures]
         directive = {"Namespace": NAMESPACE, "Dimensions": by, "Metrics": units}
         about = {"Timestamp": int(self._clock() * 1000), "CloudWatchMetrics": [directive]}
-        named = {DEPLOYMENT: self._deployment, **dimensions, **metrics}
+        named = {DEPLOYMENT: self._deployment, **dimensions, **measures}
         logs.write(level, event, fields={**fields, **named, "_aws": about})

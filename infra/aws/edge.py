@@ -11,7 +11,8 @@ from infra.aws.api import ENDPOINT_ACCESS, TLS
 from infra.spec import DeploymentSpec
 
 # AWS's groups of rules, each with those of its rules that only count. These read the body, and the body is what
-# somebody asks a bot about clouds: 16,000 characters, with code, addresses and attacks to explain.
+# somebody asks a bot about clouds: 16,000 characters, with code, addresses and attacks to explain. Their names:
+# https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
 MANAGED_RULES = {
     "AWSManagedRulesAmazonIpReputationList": (),
     "AWSManagedRulesCommonRuleSet": (

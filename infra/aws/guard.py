@@ -101,7 +101,10 @@ class GuardStack(Stack):
         )
 
     def _model_shutdown(self) -> None:
-        """An alarm on the calendar: what is left until the day that the catalogue names, counted in days."""
+        """An alarm on the calendar: what is left until the day that the catalogue names, counted in days. EPOCH gives
+        every period's time in seconds, also of those in which nobody called:
+        https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+        """
         spec = self._spec
         model = limits.model(spec)
         if model.shutdown is None:
@@ -124,7 +127,7 @@ class GuardStack(Stack):
             threshold=limits.WARNING_DAYS,
             comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
             evaluation_periods=1,
-            # Nobody asks for an hour: the alarm neither ends nor rings.
+            # There is no metric before the first call: the alarm neither ends nor rings.
             treat_missing_data=cloudwatch.TreatMissingData.IGNORE,
         )
         topic = self.format_arn(service="sns", resource=names.topic(spec), arn_format=ArnFormat.NO_RESOURCE_NAME)

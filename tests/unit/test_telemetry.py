@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from infra.aws import names
 from infra.spec import ROOT
 from wordup import logs, telemetry
 from wordup.config import Settings
-from wordup.errors import BudgetExceeded, NotFound, ProviderBusy, RateLimited
+from wordup.errors import BudgetExceeded, ContentBlocked, NotFound, ProviderBusy, RateLimited
+from wordup.prometheus import COUNTERS, HISTOGRAMS, PrometheusMetrics
 from wordup.telemetry import Telemetry
 
 NOW = 1_800_000_000.5
@@ -71,18 +73,37 @@ def test_every_metric_stands_in_the_line_that_declares_it(lines: list[dict[str, 
     assert lines[1]["Code"] == "provider_busy"
 
 
-def test_metric_that_an_alarm_or_the_dashboard_reads_is_one_that_is_written(lines: list[dict[str, Any]]):
-    """But for what nothing refuses yet."""
-    found = on_aws()
+def everything(found: Telemetry) -> None:
+    """All that can be counted, once."""
     found.answered(**TURN)
-    found.failed("01J", ProviderBusy())
-    found.failed("01J", BudgetExceeded())
+    for error in (ProviderBusy(), BudgetExceeded(), ContentBlocked("hate")):
+        found.failed("01J", error)
     found.limited(RateLimited())
+
+
+def test_metric_that_an_alarm_or_the_dashboard_reads_is_one_that_is_written(lines: list[dict[str, Any]]):
+    everything(on_aws())
     written = {metric["Name"] for line in lines for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
     source = (ROOT / "infra" / "aws" / "operations.py").read_text()
     read = {part.split('"')[1] for part in source.split(".bot(")[1:] if part.startswith('"')}
-    assert read - written == {"Blocked"}
+    assert read == written
     assert (telemetry.NAMESPACE, telemetry.DEPLOYMENT) == (names.METRICS, names.DEPLOYMENT_DIMENSION)
+
+
+def test_prometheus_reads_what_cloudwatch_does(lines: list[dict[str, Any]]):
+    """Each of it once: no measure is without its name there, and no name without its measure."""
+    metrics = PrometheusMetrics()
+    everything(Telemetry(Settings(), metrics))
+    everything(on_aws())
+    text = metrics.exposed("")[0].decode()
+    counted = dict(re.findall(r"^(wordup_\w+_(?:total|count))\S* (\S+)$", text, re.MULTILINE))
+    written = {
+        metric["Name"] for line in lines if "_aws" in line for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    }
+    assert written == {*COUNTERS, *HISTOGRAMS, "Errors"}
+    assert len(counted) == len(written)
+    assert "0.0" not in counted.values()
+    assert 'wordup_errors_total{code="provider_busy"} 1.0' in text
 
 
 def test_what_a_caller_did_wrong_is_no_error_of_ours(lines: list[dict[str, Any]]):

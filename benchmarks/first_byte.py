@@ -110,7 +110,9 @@ def through(url: str) -> Ask:
 def ways(folder: Path, provider: Provider) -> Iterator[dict[str, Ask]]:
     def variables(name: str) -> dict[str, str]:
         keys = {"WORDUP_ACCESS_KEY": KEY, "OPENAI_API_KEY": "sk-none", "WORDUP_RATE_LIMIT_PER_MINUTE": "100000"}
-        return {**keys, "OPENAI_BASE_URL": provider.url, "WORDUP_DATA_DIR": str(folder / name / "data")}
+        # SQLite's metrics would be for Prometheus, and its client is not in the archives.
+        stored = {"WORDUP_DATA_DIR": str(folder / name / "data"), "WORDUP_METRICS": "log"}
+        return {**keys, **stored, "OPENAI_BASE_URL": provider.url}
 
     def place(name: str) -> Path:
         (folder / name).mkdir()

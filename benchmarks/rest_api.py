@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = instance.stream(asked)
         self.send_response_only(answer.status)
         # What follows a 204 would be taken for the beginning of the next answer.
-        bodiless = answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+        bodiless = self.command == "HEAD" or answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
         for name, value in [*answer.headers, *([] if bodiless else [("transfer-encoding", "chunked")])]:
             if name != "content-length":
                 self.send_header(name, value)
@@ -108,7 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
             except ConnectionError:  # Lambda is not told that the caller left
                 left = self.close_connection = True
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 - BaseHTTPRequestHandler's names
+    # Those that an integration with ANY hands on, by BaseHTTPRequestHandler's names.
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle  # noqa: N815
 
     @override
     def log_message(self, format: str, *args: object) -> None:

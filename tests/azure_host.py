@@ -23,6 +23,7 @@ import aiohttp
 import azure_functions_runtime as runtime  # pyright: ignore[reportMissingTypeStubs] - the worker's
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from yarl import URL
 
 CHUNK_BYTES = 65_536
 KINDS = ("string", "json", "bytes", "http")
@@ -103,27 +104,29 @@ class Host:
                 r"\\\{\\\*\w+\\\}", ".*", re.escape("/".join(filter(None, ["", self._prefix, trigger["route"]])))
             )
             allowed = [each.upper() for each in trigger.get("methods") or [method]]
-            if re.fullmatch(f"/?{route}", path) and method in allowed:
+            if re.fullmatch(f"/?{route}", path, re.DOTALL) and method in allowed:
                 return name
         return None
 
     async def _serve(self, name: str, scope: Scope, body: bytes, send: Send) -> None:
         invocation = str(uuid.uuid4())
         query = scope["query_string"].decode()
-        url = f"{self._worker}{scope['raw_path'].decode()}{'?' if query else ''}{query}"
+        url = URL(f"{self._worker}{scope['raw_path'].decode()}{'?' if query else ''}{query}", encoded=True)
         headers = [(key.decode(), value.decode()) for key, value in scope["headers"] if key != b"content-length"]
         headers.append(("x-ms-invocation-id", invocation))
         empty = Message(bytes=b"")
-        http = Message(method=scope["method"], url=url, headers={}, body=empty, params={}, query={})
+        http = Message(method=scope["method"], url=str(url), headers={}, body=empty, params={}, query={})
         invoked = asyncio.create_task(self._invoke(name, invocation, Message(http=http)))
         timeout = aiohttp.ClientTimeout(total=None)
         async with (
             aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
             session.request(scope["method"], url, headers=headers, data=body, allow_redirects=False) as response,
         ):
+            if not invoked.done():  # the host would wait for it until it times out
+                raise RuntimeError(f"the worker's server answered {scope['path']} without the function")
             passed = [(key.lower(), value) for key, value in response.raw_headers if key.lower() not in BY_THE_PROXY]
             await send({"type": "http.response.start", "status": response.status, "headers": passed})
-            async for chunk, _ in response.content.iter_chunks():
+            async for chunk in response.content.iter_any():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body"})
         await invoked

@@ -12,7 +12,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode
+from urllib.parse import unquote, urlencode
 
 import msgspec
 from starlette.types import ASGIApp, Message, Scope
@@ -206,6 +206,8 @@ def _grouped(headers: Headers) -> tuple[dict[str, str], dict[str, list[str]], li
 
 
 def _scope(event: _Event, invocation: Invocation) -> Scope:
+    """A REST API hands paths on as they were sent, percent-encoded: one that it sent is
+    https://github.com/hotsock/voker/blob/main/vokerhttp/testdata/apigwv1-request.json"""
     path = event.resource
     for name, value in (event.path_parameters or {}).items():
         path = path.replace(f"{{{name}+}}", value).replace(f"{{{name}}}", value)
@@ -221,9 +223,9 @@ def _scope(event: _Event, invocation: Invocation) -> Scope:
         "http_version": "1.1",
         "method": event.http_method,
         "scheme": scheme,
-        "path": root + path,
-        "raw_path": quote(root + path).encode(),
-        "root_path": root,
+        "path": unquote(root + path),
+        "raw_path": (root + path).encode(),
+        "root_path": unquote(root),
         "query_string": urlencode(event.multi_value_query_string_parameters or {}, doseq=True).encode(),
         "headers": [(name.encode(), value.encode()) for name, values in sent.items() for value in values],
         "client": (event.request_context.identity.source_ip, 0),

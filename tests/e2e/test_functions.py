@@ -244,6 +244,21 @@ def test_timer_purges_what_expired(azure_home: Home, provider: ProviderServer) -
     assert asyncio.run(rows(fill=False)) == ["kept"]
 
 
+@pytest.mark.parametrize("method", ["TRACE", "QUERY"])
+def test_method_the_worker_refuses_is_no_invocation(azure_home: Home, provider: ProviderServer, method: str) -> None:
+    with azure_home.running(provider) as process:
+        answer = httpx2.request(method, f"{process.url}/chat")
+    assert (answer.status_code, answer.content) == (404, b"")  # the host's own
+
+
+def test_description_is_the_bots_own(home: Home, provider: ProviderServer) -> None:
+    with home.running(provider) as process:
+        described = httpx2.get(f"{process.url}/openapi.json").json()["paths"]
+        documents = httpx2.get(f"{process.url}/docs")
+    assert "/v1/chat/completions" in described
+    assert documents.headers["content-security-policy"]
+
+
 @pytest.mark.parametrize(
     ("cloud", "own", "others"),
     [

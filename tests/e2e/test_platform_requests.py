@@ -79,7 +79,8 @@ def comparable(text: str) -> str:
 
 
 def variables(folder: Path, provider: ProviderServer) -> dict[str, str]:
-    keys = {"WORDUP_ACCESS_KEY": ACCESS_KEY, "OPENAI_API_KEY": "sk-test"}
+    """With SQLite, whose metrics would be for Prometheus, and its client is not in the archives."""
+    keys = {"WORDUP_ACCESS_KEY": ACCESS_KEY, "OPENAI_API_KEY": "sk-test", "WORDUP_METRICS": "log"}
     return {**keys, "OPENAI_BASE_URL": provider.url, "WORDUP_DATA_DIR": str(folder / "data")}
 
 

@@ -34,7 +34,7 @@ async def app(scope, receive, send):
     async def last(body=b""):
         await send({"type": "http.response.body", "body": body})
     match scope["path"].removeprefix(scope["root_path"]):
-        case "/request":
+        case "/request" | "/request/ü%25":
             body = (await receive())["body"]
             told = {name: scope[name] for name in ("method", "path", "root_path", "scheme", "client", "server")}
             told |= {"query": scope["query_string"].decode(), "body": body.hex()}
@@ -126,6 +126,14 @@ def test_what_stands_before_the_path_is_the_root(start: Start, path: str, root: 
     told = json.loads(start().invoke(asked)[0]["body"])
 
     assert (told["path"], told["root_path"]) == (path, root)
+
+
+def test_path_is_decoded_once(start: Start) -> None:
+    asked = event("/request%2F%C3%BC%2525")
+    asked["requestContext"]["path"] = "/v%201/request%2F%C3%BC%2525"
+    told = json.loads(start().invoke(asked)[0]["body"])
+
+    assert (told["path"], told["root_path"]) == ("/v 1/request/ü%25", "/v 1")
 
 
 def test_resource_without_a_parameter_is_the_path(start: Start) -> None:

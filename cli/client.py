@@ -9,8 +9,9 @@ WordUpError
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,17 +43,19 @@ class Refused(WordUpError):
 
 
 class Client:
-    """One caller of the bot at `url`; without `key`, of a bot that asks for none."""
+    """One caller of the bot at `url`; without `key`, of a bot that asks for none. `admission` are headers for whoever
+    stands before the bot."""
 
-    def __init__(self, url: str, key: str | None) -> None:
+    def __init__(self, url: str, key: str | None, admission: Mapping[str, str] = MappingProxyType({})) -> None:
         split = urlsplit(url)
         if split.scheme not in ("http", "https") or not split.hostname:
             raise ConfigurationError("--url", f"{url!r} is no web address.", mend="It begins with http:// or https://.")
         self._url = url
-        self._session = _Session(httpx2.URL(url.rstrip("/") + "/v1/sessions"), key)
+        self._session = _Session(httpx2.URL(url.rstrip("/") + "/v1/sessions"), key, admission)
         self._http = httpx2.AsyncClient(
             base_url=url,
             auth=self._session,
+            headers=admission,
             timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             # A proxy for the internet is not asked for what runs on this machine.
             trust_env=split.hostname not in ("127.0.0.1", "localhost", "::1"),
@@ -126,9 +129,10 @@ class Client:
 class _Session(httpx2.Auth):
     """Opens a session before the first request, and another one when that is over. Raises Refused."""
 
-    def __init__(self, url: httpx2.URL, key: str | None) -> None:
+    def __init__(self, url: httpx2.URL, key: str | None, admission: Mapping[str, str]) -> None:
         self._url = url
         self._key = key
+        self._admission = admission
         self._token: str | None = None
 
     @property
@@ -138,7 +142,7 @@ class _Session(httpx2.Auth):
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         for _ in range(2):
             if self._token is None:
-                headers = {"x-api-key": self._key} if self._key else {}
+                headers = {**self._admission, **({"x-api-key": self._key} if self._key else {})}
                 opened = yield httpx2.Request("POST", self._url, json={}, headers=headers)
                 await opened.aread()
                 if self._key and opened.status_code == HTTPStatus.NOT_FOUND:

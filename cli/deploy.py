@@ -1,35 +1,22 @@
 """`wordup deploy`, `outputs`, `plan`, `destroy`: the bot on a cloud, or on the one that is embedded here."""
 
-import asyncio
-import contextlib
 import sys
 import time
 from typing import Annotated
 
-import httpx2
 import msgspec
 import typer
-from rich.markdown import Markdown
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli import console
-from cli.client import Client, Refused
+from cli import console, first_question
+from cli.answer import Block, printable
 from cli.steps import Steps
 from infra import spec
 from infra.errors import DeploymentError
 from infra.spec import Profile
-from infra.targets import TARGETS, Change, Report, Resource, Target, open_target
-from wordup.auth import OWNER, issue_key
-from wordup.bootstrap import open_store
-from wordup.errors import WrongAccessKey
-from wordup.keyring import new_ring
-
-QUESTION = "How long may a Lambda function run?"
-# A new role and a new address are known everywhere in a cloud only after a while.
-READY_SECONDS = 120.0
-WAIT_SECONDS = 1.0
+from infra.targets import TARGETS, Change, Resource, Target, open_target
 
 
 def _known(target: str) -> str:
@@ -47,13 +34,13 @@ AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
-    """What `deploy --json` prints. In `oidc` mode no access key is made, so there is nobody here who could ask."""
+    """What `deploy --json` prints. In `oidc` mode no access key is left."""
 
     url: str
     access_key_ref: str | None
     target: str
     seconds: float
-    answer: str | None
+    answer: str
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,9 +76,7 @@ def deploy(
     with Steps(console.progress) as report:
         target.deploy(report)
         url = target.outputs()["url"]
-        _give_keys(target, report)
-        _wait_until_ready(target, url, report)
-        key, answer = _first_question(target, url, report) if deployment.bot.auth == "key" else (None, None)
+        key, answer = first_question.ask(target, url, deployment.bot.auth, report)
     done = Deployed(
         url=url,
         access_key_ref=key and target.secret_reference("access_key"),
@@ -102,7 +87,7 @@ def deploy(
     if as_json:
         console.document(done)
     else:
-        _show_deployed(done, key)
+        show_deployed(done, key)
 
 
 def outputs(to: To = "local", name: WithName = None, as_json: AsJSON = False) -> None:
@@ -181,79 +166,6 @@ def _deployed(target: Target) -> dict[str, str]:
     return found
 
 
-def _give_keys(target: Target, report: Report) -> None:
-    """The secret's first value. A later deployment leaves it as it is."""
-    report.step("Reading the keys")
-    secret = target.read_secret()
-    if "signing" not in secret:
-        target.write_secret({"signing": msgspec.json.decode(new_ring()), "provider_key": "", **secret})
-
-
-def _wait_until_ready(target: Target, url: str, report: Report) -> None:
-    report.step("Waiting until it is ready")
-    deadline = time.monotonic() + READY_SECONDS
-    # A proxy for the internet is not asked for what runs on this machine.
-    with httpx2.Client(timeout=READY_SECONDS, trust_env=target.is_billed) as http:
-        while True:
-            try:
-                response = http.get(f"{url}readyz")
-                if response.is_success:
-                    return
-                why = response.text
-            except httpx2.TransportError as error:
-                why = str(error) or type(error).__name__
-            if time.monotonic() > deadline:
-                raise DeploymentError(f"{url} is not ready after {READY_SECONDS:g} s: {why}", mend="Look in its log.")
-            time.sleep(WAIT_SECONDS)
-
-
-def _first_question(target: Target, url: str, report: Report) -> tuple[str, str]:
-    """The owner's access key, made with the first deployment, and the answer that it got."""
-    report.step("Asking the first question")
-    key = target.read_secret().get("access_key") or _make_access_key(target)
-    try:
-        return key, _ask(url, key)
-    except Refused as error:
-        if error.code != WrongAccessKey.code:
-            raise
-        # The table is a new one, or somebody revoked the owner's key: this deployment needs one that opens.
-        key = _make_access_key(target)
-        return key, _ask(url, key)
-
-
-def _make_access_key(target: Target) -> str:
-    async def make() -> str:
-        with target.connected() as settings:
-            store = open_store(settings)
-            try:
-                return await issue_key(store, OWNER, "deploy")
-            finally:
-                await store.close()
-
-    key = asyncio.run(make())
-    target.write_secret({**target.read_secret(), "access_key": key})
-    return key
-
-
-def _ask(url: str, key: str) -> str:
-    async def ask() -> str:
-        client = Client(url, key)
-        try:
-            return await _answer(client)
-        finally:
-            await client.close()
-
-    return asyncio.run(ask())
-
-
-async def _answer(client: Client) -> str:
-    async with contextlib.aclosing(client.ask(QUESTION)) as events:
-        async for name, data in events:
-            if name == "done":
-                return data["message"]
-    raise DeploymentError("The bot's answer has no end.", mend="Look in its log.")
-
-
 def _show_changes(changes: list[Change]) -> None:
     if not changes:
         console.progress.print("Nothing changes.")
@@ -263,9 +175,9 @@ def _show_changes(changes: list[Change]) -> None:
         console.progress.print(Text(f"{mark[change.action]} {change.name} ({change.type})"), soft_wrap=True)
 
 
-def _show_deployed(done: Deployed, key: str | None) -> None:
-    if done.answer is not None:
-        console.screen.print(Panel(Markdown(done.answer), title=Text(QUESTION)))
+def show_deployed(done: Deployed, key: str | None) -> None:
+    """`key` is shown of this machine's own cloud alone."""
+    console.screen.print(Panel(Block(printable(done.answer)), title=Text(first_question.QUESTION)))
     console.screen.print(Text(f"url         {done.url}"), soft_wrap=True)
     if key is None:
         return

@@ -29,15 +29,22 @@ To = Annotated[
 
 def on_store[T](place: str, deployment: str | None, use: Callable[[Store, Settings], Awaitable[T]]) -> T:
     """What `use` makes of the store there, which is closed after it."""
+    if place == "home":
+        return _opened(home.settings(), use)
+    return on_target(targets.open_target(place, spec.load(name=deployment)), use)
 
-    async def run(settings: Settings) -> T:
+
+def on_target[T](target: targets.Target, use: Callable[[Store, Settings], Awaitable[T]]) -> T:
+    with target.connected() as settings:
+        return _opened(settings, use)
+
+
+def _opened[T](settings: Settings, use: Callable[[Store, Settings], Awaitable[T]]) -> T:
+    async def run() -> T:
         store = open_store(settings)
         try:
             return await use(store, settings)
         finally:
             await store.close()
 
-    if place == "home":
-        return asyncio.run(run(home.settings()))
-    with targets.open_target(place, spec.load(name=deployment)).connected() as settings:
-        return asyncio.run(run(settings))
+    return asyncio.run(run())

@@ -103,6 +103,10 @@ class Target(Protocol):
         """The deployed bot's settings, in a process that may use them as the operator."""
         ...
 
+    def admission(self) -> Mapping[str, str]:
+        """Headers by which the cloud itself lets the operator in to a bot that is not public."""
+        ...
+
     def destroy(self, report: Report, *, delete_data: bool) -> Removal: ...
 
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 TOKEN = "of the caller"
+CREATED = 1_800_000_000
 
 
 class KeyVault(HTTPServer):
@@ -29,6 +30,7 @@ class KeyVault(HTTPServer):
         context.load_cert_chain(certificate)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.held: dict[str, str | int] = {}
+        self.versions: dict[str, list[dict[str, Any]]] = {}  # by the secret's path, oldest first
 
     @property
     def url(self) -> str:
@@ -37,7 +39,13 @@ class KeyVault(HTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        if self._is_known():
+        vault: Any = self.server
+        if not self._is_known():
+            return
+        secret, _, last = self._secret.rpartition("/")
+        if last == "versions":
+            self._send(200, {"value": vault.versions[secret]})
+        else:
             self._answer()
 
     def do_PUT(self) -> None:
@@ -45,7 +53,23 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers["Content-Length"]))
         if self._is_known():
             vault.held[self._secret] = json.loads(content)["value"]
-            self._answer()
+            versions = vault.versions.setdefault(self._secret, [])
+            attributes = {"enabled": True, "created": CREATED + len(versions)}
+            versions.append({"id": f"{vault.url}{self._secret}/{len(versions):032x}", "attributes": attributes})
+            self._answer(versions[-1])
+
+    def do_PATCH(self) -> None:
+        vault: Any = self.server
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self._is_known():
+            [version] = [each for each in vault.versions[self._secret.rpartition("/")[0]] if each["id"] == self._id]
+            version["attributes"] |= json.loads(content)["attributes"]
+            self._send(200, version)
+
+    @property
+    def _id(self) -> str:
+        vault: Any = self.server
+        return vault.url + self._secret
 
     @property
     def _secret(self) -> str:
@@ -62,13 +86,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         return False
 
-    def _answer(self) -> None:
+    def _answer(self, version: dict[str, Any] | None = None) -> None:
         vault: Any = self.server
         found = vault.held.get(self._secret, 404)
-        refused = isinstance(found, int)
-        value = {"value": found, "id": vault.url + self._secret}
-        content = json.dumps({"error": {"code": "No", "message": "no"}} if refused else value).encode()
-        self.send_response(found if refused else 200)
+        if isinstance(found, int):
+            self._send(found, {"error": {"code": "No", "message": "no"}})
+        else:
+            self._send(200, {"id": self._id, **(version or {}), "value": found})
+
+    def _send(self, status: int, answer: dict[str, Any]) -> None:
+        content = json.dumps(answer).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -1,11 +1,12 @@
 """What outlives the code: the table, the key vault, the logs. In production they are protected and stay."""
 
 import pulumi
-from pulumi_azure_native import applicationinsights, authorization, keyvault, operationalinsights, resources, storage
+from pulumi_azure_native import applicationinsights, authorization, operationalinsights, resources, storage
 
 from infra.azure import names, roles
 from infra.azure.grants import grant
 from infra.azure.storage import account
+from infra.azure.vault import key_vault
 from infra.spec import DeploymentSpec
 
 
@@ -36,7 +37,16 @@ class Data(pulumi.ComponentResource):
         client = authorization.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self))
         self._rows(keep)
         self.tenant = client.tenant_id
-        self._vault(self.tenant, keep)
+        self.vault = key_vault(
+            "vault",
+            names.vault(spec),
+            self.group.name,
+            spec.azure.location,
+            self.tenant,
+            tags,
+            keep=keep,
+            opts=self._child,
+        )
         self._logs()
         self._operator(client.object_id, operator_type)
         self.register_outputs({})
@@ -70,25 +80,6 @@ class Data(pulumi.ComponentResource):
                 notes="Conversations. `wordup destroy --delete-data` takes the lock off.",
                 opts=self._child,
             )
-
-    def _vault(self, tenant: pulumi.Input[str], keep: bool) -> None:
-        self.vault = keyvault.Vault(
-            "vault",
-            resource_group_name=self.group.name,
-            vault_name=names.vault(self._spec),
-            location=self._spec.azure.location,
-            properties=keyvault.VaultPropertiesArgs(
-                tenant_id=tenant,
-                sku=keyvault.SkuArgs(family=keyvault.SkuFamily.A, name=keyvault.SkuName.STANDARD),
-                enable_rbac_authorization=True,
-                enable_soft_delete=True,
-                soft_delete_retention_in_days=90 if keep else 7,
-                # Azure takes no false here, and what is true once stays so for the vault's life.
-                enable_purge_protection=True if keep else None,
-            ),
-            tags=self._tags,
-            opts=self._child,
-        )
 
     def _logs(self) -> None:
         workspace = operationalinsights.Workspace(

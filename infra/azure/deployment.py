@@ -95,6 +95,9 @@ class AzureDeployment:
         }
         yield Settings.from_env(environment(self._spec, "azure") | known)
 
+    def admission(self) -> Mapping[str, str]:
+        return {}  # whoever is in its network may call
+
     def destroy(self, report: Report, *, delete_data: bool) -> Removal:
         removal = self._stack.destroy(self._settings(), report, delete_data=delete_data)
         for resource, name in (("vault", names.vault(self._spec)), ("ml-vault", names.ml_vault(self._spec))):

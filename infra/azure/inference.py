@@ -6,7 +6,6 @@ import pulumi
 from pulumi_azure_native import (
     authorization,
     containerregistry,
-    keyvault,
     machinelearningservices,
     managedidentity,
     monitor,
@@ -27,6 +26,7 @@ from infra.azure import names, roles
 from infra.azure.data import Data
 from infra.azure.grants import grant
 from infra.azure.storage import account
+from infra.azure.vault import key_vault
 from infra.inference import Inference
 from infra.spec import DeploymentSpec
 
@@ -88,19 +88,13 @@ class Inferences(pulumi.ComponentResource):
             sku=storage.SkuName.STANDARD_LRS,
             opts=self._child,
         )
-        vault = keyvault.Vault(
+        vault = key_vault(
             "ml-vault",
-            resource_group_name=self._group,
-            vault_name=names.ml_vault(self._spec),
-            location=self._spec.azure.location,
-            properties=keyvault.VaultPropertiesArgs(
-                tenant_id=tenant,
-                sku=keyvault.SkuArgs(family=keyvault.SkuFamily.A, name=keyvault.SkuName.STANDARD),
-                enable_rbac_authorization=True,
-                enable_soft_delete=True,
-                soft_delete_retention_in_days=7,
-            ),
-            tags=self._tags,
+            names.ml_vault(self._spec),
+            self._group,
+            self._spec.azure.location,
+            tenant,
+            self._tags,
             opts=self._child,
         )
         workspace = machinelearningservices.Workspace(

@@ -24,5 +24,11 @@ def read(client: SecretClient, name: str) -> dict[str, Any]:
 
 
 def write(client: SecretClient, name: str, value: Mapping[str, Any]) -> None:
-    """Raises Azure's own errors."""
-    client.set_secret(name, msgspec.json.encode(value).decode(), content_type="application/json")
+    """A new version; those before it, which nobody reads any more, are disabled. Raises Azure's own errors."""
+    text = msgspec.json.encode(value).decode()
+    now = client.set_secret(name, text, content_type="application/json").properties.created_on
+    assert now is not None  # the service always tells
+    for version in client.list_properties_of_secret_versions(name):
+        # One of the same second, or a later one, may be somebody else's, and what is read now.
+        if version.enabled and (version.created_on or now) < now:
+            client.update_secret_properties(name, version.version, enabled=False)

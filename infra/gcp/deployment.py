@@ -7,6 +7,7 @@ from typing import Any
 
 from infra import package
 from infra.checks import require
+from infra.command import run
 from infra.gcp import names, secret
 from infra.gcp.preflight import checks
 from infra.plan.offline import offline_graph
@@ -56,6 +57,13 @@ class GCPDeployment:
     @contextlib.contextmanager
     def connected(self) -> Generator[Settings]:
         yield Settings.from_env(environment(self._spec, "gcp"))
+
+    def admission(self) -> Mapping[str, str]:
+        if self._spec.gcp.public:
+            return {}
+        # https://cloud.google.com/run/docs/authenticating/service-to-service: this header leaves the bot its own.
+        token = run(["gcloud", "auth", "print-identity-token"]).strip()
+        return {"X-Serverless-Authorization": f"Bearer {token}"}
 
     def destroy(self, report: Report, *, delete_data: bool) -> Removal:
         removal = self._stack.destroy(self._settings, report, delete_data=delete_data)

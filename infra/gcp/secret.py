@@ -32,9 +32,16 @@ def read(client: Client, name: str) -> dict[str, Any]:
 
 
 def write(client: Client, name: str, value: Mapping[str, Any]) -> None:
-    """A new version. Raises DeploymentError."""
+    """A new version; those before it, which nobody reads any more, are disabled. Raises DeploymentError."""
     with _translated():
-        client.add_secret_version(parent=name, payload=SecretPayload(data=msgspec.json.encode(value)))
+        added = client.add_secret_version(parent=name, payload=SecretPayload(data=msgspec.json.encode(value)))
+        for version in client.list_secret_versions(request={"parent": name, "filter": "state:ENABLED"}):
+            if _number(version.name) < _number(added.name):  # a later one is somebody else's, and what is read now
+                client.disable_secret_version(name=version.name)
+
+
+def _number(version: str) -> int:
+    return int(version.rpartition("/")[2])
 
 
 @contextlib.contextmanager

@@ -73,6 +73,14 @@ def test_operator_uses_the_deployed_database(tools: Tools) -> None:
         assert (azure.store, azure.table, azure.store_endpoint) == ("azure_tables", "wordup", OUTPUTS["rows_url"])
 
 
+def test_operator_s_identity_lets_them_in_where_google_cloud_s_bot_is_not_public(tools: Tools) -> None:
+    tools.answer("gcloud", "^auth print-identity-token$", "of-the-operator\n")
+
+    assert open_target("gcp", spec("gcp")).admission() == {"X-Serverless-Authorization": "Bearer of-the-operator"}
+    assert open_target("gcp", spec("gcp", gcp={"public": True})).admission() == {}
+    assert len(tools.asked("print-identity-token")) == 1
+
+
 def test_log_bucket_that_google_cloud_keeps_is_told(tools: Tools) -> None:
     logs = {"urn": "urn:pulumi:wordup-gcp::wordup::gcp:logging/projectBucketConfig:ProjectBucketConfig::logs"}
     tools.answer("pulumi", "^stack export", state(logs), times=1)
@@ -131,16 +139,21 @@ def forbidden(status: int = 403) -> HttpResponseError:
 
 
 class SecretManager(grpc.GenericRpcHandler):
-    """Secret Manager's two calls over gRPC; `refuses` is the status of every answer."""
+    """Secret Manager's calls over gRPC; `refuses` is the status of every answer."""
 
     def __init__(self) -> None:
         self.versions: list[bytes] = []
+        self.disabled: set[str] = set()
         self.refuses: grpc.StatusCode | None = None
 
     def service(self, handler_call_details: Any) -> Any:
         method = handler_call_details.method.rpartition("/")[2]
         if method == "AddSecretVersion":
             return _unary(self._add, types.AddSecretVersionRequest, types.SecretVersion)
+        if method == "ListSecretVersions":
+            return _unary(self._list, types.ListSecretVersionsRequest, types.ListSecretVersionsResponse)
+        if method == "DisableSecretVersion":
+            return _unary(self._disable, types.DisableSecretVersionRequest, types.SecretVersion)
         assert method == "AccessSecretVersion"
         return _unary(self._access, types.AccessSecretVersionRequest, types.AccessSecretVersionResponse)
 
@@ -149,6 +162,16 @@ class SecretManager(grpc.GenericRpcHandler):
             context.abort(self.refuses, "no")
         self.versions.append(request.payload.data)
         return types.SecretVersion(name=f"{request.parent}/versions/{len(self.versions)}")
+
+    def _list(self, request: types.ListSecretVersionsRequest, _: grpc.ServicerContext) -> Any:
+        assert request.filter == "state:ENABLED"
+        names = [f"{request.parent}/versions/{number}" for number in range(len(self.versions), 0, -1)]
+        enabled = [types.SecretVersion(name=name) for name in names if name not in self.disabled]
+        return types.ListSecretVersionsResponse(versions=enabled)
+
+    def _disable(self, request: types.DisableSecretVersionRequest, _: grpc.ServicerContext) -> types.SecretVersion:
+        self.disabled.add(request.name)
+        return types.SecretVersion(name=request.name)
 
     def _access(self, request: types.AccessSecretVersionRequest, context: grpc.ServicerContext) -> Any:
         assert request.name == "projects/p/secrets/wordup/versions/latest"
@@ -183,6 +206,17 @@ def test_secret_manager_gives_back_what_was_put(
     assert gcp_secret.read(client, name) == {"signing": {"active": "a"}, "provider_key": "schlüssel"}
 
 
+def test_versions_before_the_newest_are_disabled_on_google_cloud(
+    secret_manager: tuple[SecretManager, SecretManagerServiceClient],
+) -> None:
+    manager, client = secret_manager
+    name = "projects/p/secrets/wordup"
+    for number in range(3):
+        gcp_secret.write(client, name, {"number": number})
+    assert manager.disabled == {f"{name}/versions/1", f"{name}/versions/2"}
+    assert gcp_secret.read(client, name) == {"number": 2}
+
+
 def test_secret_manager_s_refusal_is_told(secret_manager: tuple[SecretManager, SecretManagerServiceClient]) -> None:
     manager, client = secret_manager
     manager.refuses = grpc.StatusCode.PERMISSION_DENIED
@@ -209,3 +243,14 @@ def test_key_vault_gives_back_what_was_put(tmp_path: Path) -> None:
             assert azure_secret.read(client, "wordup") == {}
             azure_secret.write(client, "wordup", {"signing": {"active": "a"}, "provider_key": "schlüssel"})
             assert azure_secret.read(client, "wordup") == {"signing": {"active": "a"}, "provider_key": "schlüssel"}
+
+
+def test_versions_before_the_newest_are_disabled_on_azure(tmp_path: Path) -> None:
+    certificate = key_vault.certificate(tmp_path)
+    with key_vault.started(certificate) as vault:
+        options: dict[str, Any] = {"connection_verify": str(certificate), "verify_challenge_resource": False}
+        with SecretClient(vault.url, Identity(), **options) as client:
+            for number in range(3):
+                azure_secret.write(client, "wordup", {"number": number})
+            assert [each["attributes"]["enabled"] for each in vault.versions["/secrets/wordup"]] == [False, False, True]
+            assert azure_secret.read(client, "wordup") == {"number": 2}

@@ -15,8 +15,8 @@ from tests.emulators import AWS_ENVIRONMENT, create_dynamodb_table, delete_dynam
 from tests.proxy import Answer, Proxy
 from wordup.errors import CeilingReached, ConditionFailed, RowTooLarge, StoreUnavailable
 from wordup.stores.base import Add, Delete, Operation, Put
+from wordup.stores.documents import MAX_TEXT_BYTES
 from wordup.stores.dynamodb import DynamoDBStore
-from wordup.stores.dynamodb_items import MAX_JSON_BYTES
 from wordup.stores.retry import Retry
 
 TABLE = "wordup"
@@ -183,7 +183,7 @@ async def test_a_row_costs_little_more_than_its_keys_and_its_text(store: DynamoD
 
 async def test_a_long_document_that_json_would_swell_fits(store: DynamoDBStore, proxy: Proxy) -> None:
     await store.write("p", [Put(sk="a", data={"t": "\u0000" * 256 * 1024})])
-    await store.write("p", [Put(sk="b", data={"t": "x" * (MAX_JSON_BYTES - 100)})])
+    await store.write("p", [Put(sk="b", data={"t": "x" * (MAX_TEXT_BYTES - 100)})])
     assert item_bytes(stored(proxy, "a")) < 257 * 1024
     assert "S" in stored(proxy, "b")["d"]
 

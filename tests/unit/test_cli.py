@@ -7,6 +7,7 @@ from rich.console import Console
 from cli import home
 from cli.answer import Answer
 from cli.client import Client
+from cli.deploy import Deployed, show_deployed
 from cli.docs import rewritten
 from wordup.errors import ConfigurationError
 
@@ -61,6 +62,16 @@ def test_answer_that_comes_again_otherwise_is_shown_anew():
 
 def test_answer_that_comes_again_shorter_repeats_nothing():
     assert shown(["First block.\n\n", "Second block."], ["First"]) == "First block."
+
+
+def test_first_answer_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]):
+    answer = "Safe \x1b[31mred\x1b]8;;https://evil.example\x07, [a link](https://example.com)."
+    done = Deployed(url="http://bot/", access_key_ref=None, target="aws", seconds=1.0, answer=answer)
+    show_deployed(done, None)
+    shown = capsys.readouterr().out
+    assert "Safe [31mred" in shown
+    assert "(https://example.com)" in shown
+    assert "\x1b]8" not in shown
 
 
 def test_line_separators_of_unicode_do_not_end_a_block():

@@ -1,4 +1,5 @@
-"""A row's document as one value: readable JSON while it is short, MessagePack bytes beyond.
+"""A row's document as one value of DynamoDB, Firestore or Table Storage: readable JSON while it is short, MessagePack
+bytes beyond.
 
 JSON doubles every quote and makes six bytes of a control character, and Table Storage counts UTF-16: only bytes
 that are about as long as the text keep the port's promise of 256 KiB of any text.

@@ -7,15 +7,12 @@ Attribute names are short because DynamoDB bills their bytes: `d` the document, 
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from wordup.errors import CeilingReached, ConditionFailed, RowTooLarge
 from wordup.stores.base import SCHEMA_VERSION, Add, Delete, Operation, Put, Row
+from wordup.stores.documents import packed, unpacked
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html: 400 KB an item.
 MAX_ITEM_BYTES = 400 * 1024
-# JSON doubles every quote and makes six bytes of a control character; above this a document is kept as MessagePack.
-MAX_JSON_BYTES = 64 * 1024
 
 # What lives and what does not, whether or not DynamoDB has come round to deleting it.
 LIVE = "(attribute_not_exists(e) OR e > :now)"
@@ -83,9 +80,7 @@ def lives(item: Attributes, now: int) -> bool:
 
 
 def _document(value: Attributes) -> dict[str, Any]:
-    if "B" in value:
-        return msgspec.msgpack.decode(value["B"])
-    return msgspec.json.decode(value["S"]) if value else {}
+    return unpacked(value["B"] if "B" in value else value["S"]) if value else {}
 
 
 def _item(pk: str, operation: Put | Add, data: Mapping[str, Any], version: str) -> Attributes:
@@ -94,10 +89,10 @@ def _item(pk: str, operation: Put | Add, data: Mapping[str, Any], version: str) 
     if operation.expires_at is not None:
         item |= values({"e": operation.expires_at})
     if data:
-        text = msgspec.json.encode(data)
-        item["d"] = {"S": text.decode()} if len(text) <= MAX_JSON_BYTES else {"B": msgspec.msgpack.encode(data)}
-        if len(item["d"].get("B", b"")) > MAX_ITEM_BYTES:
+        document = packed(data)
+        if len(document) > MAX_ITEM_BYTES:
             raise RowTooLarge
+        item["d"] = {"S" if isinstance(document, str) else "B": document}
     return item
 
 

@@ -4,7 +4,7 @@ On AWS every function runs in a new process of its runtime, Lambda's own client 
 its package, against a Runtime API and an embedded AWS on this machine, with DynamoDB and Secrets Manager. On Google
 Cloud it runs under functions-framework on the Firestore emulator for Node, on Azure under the Functions worker's
 library on Azurite; there the bot reads its signing key from a file. The bot's function is the very package that is
-deployed; its answer comes from the offline provider, or by the openai package from a stand-in for OpenAI. The peers
+deployed; its answer comes from the offline provider, or from a stand-in for OpenAI. The peers
 read a row of the same database by the vendor's client and write one, and do nothing of what else a turn takes: no
 user, no limits, no retrieval, no model. Bytecode is compiled for all alike. `init` is from the start of the process
 to Lambda's first request for work, `answer` to the answer to the first `POST /chat`, `cpu` the processor's time until
@@ -47,6 +47,7 @@ PEERS = Path(__file__).parent / "peers"
 IMPORTS_SHOWN = 14
 IMPORT_TIME = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)  # its own, with others, its name
 VERSIONS = (
+    "aiohttp",
     "awslambdaric",
     "azure-data-tables",
     "azure-functions-runtime",
@@ -57,7 +58,6 @@ VERSIONS = (
     "google-cloud-firestore",
     "mangum",
     "msgspec",
-    "openai",
     "starlette",
 )
 BASELINE, OFFLINE, OPENAI = "boto3 alone", "Word Up!, offline", "Word Up!, openai"

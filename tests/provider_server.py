@@ -55,6 +55,7 @@ class _Cut(Exception):
 class Call:
     body: dict[str, Any]
     headers: dict[str, str]
+    port: int  # the client's: calls with the same one came over one connection
 
 
 class ProviderServer:
@@ -153,7 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/chat/completions":
             self._json(404, _error("no such path", ""))
             return
-        reply = self.provider.take(Call(body, {name.lower(): value for name, value in self.headers.items()}))
+        reply = self.provider.take(
+            Call(body, {name.lower(): value for name, value in self.headers.items()}, self.client_address[1])
+        )
         with self._until_client_leaves():
             self.provider.wait(self.connection, reply.delay)
             if reply.status != 200:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-import openai  # noqa: F401 - before the fork, not in every child
+import aiohttp  # noqa: F401 - before the fork, not in every child
 
 from wordup.admission import TurnRequest
 from wordup.auth import named

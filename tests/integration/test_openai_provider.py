@@ -1,16 +1,19 @@
 """OpenAIProvider against a server that misbehaves in every way that real ones do."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import aiohttp
 import pytest
-from openai import OpenAIError, _exceptions
+from aiohttp import client_exceptions, http_exceptions
 
 from tests.provider_server import ProviderServer, Reply
+from wordup import logs
 from wordup.errors import (
     ProviderBusy,
     ProviderError,
@@ -20,7 +23,7 @@ from wordup.errors import (
     SecretUnavailable,
 )
 from wordup.providers.base import CompletionRequest, Delta, Finish, Message, input_token_bound
-from wordup.providers.openai import ERRORS, OpenAIProvider
+from wordup.providers.openai import LINE_BYTES, OpenAIProvider, vendor_errors
 
 QUESTION = [Message("system", "Be brief."), Message("user", "Grüß dich, 世界")]
 
@@ -47,6 +50,13 @@ async def answer(provider: OpenAIProvider, **fields: Any) -> tuple[str, Finish]:
     *deltas, finish = [item async for item in provider.stream(request(**fields))]
     assert isinstance(finish, Finish)
     return "".join(delta.text for delta in deltas if isinstance(delta, Delta)), finish
+
+
+async def answer_once(provider: OpenAIProvider) -> tuple[str, Finish]:
+    try:
+        return await answer(provider)
+    finally:
+        await provider.close()
 
 
 async def test_answer_is_streamed_with_the_servers_usage(server: ProviderServer, provider: OpenAIProvider) -> None:
@@ -106,7 +116,7 @@ async def test_key_that_cannot_be_read_is_told_as_such(server: ProviderServer) -
         raise SecretUnavailable
 
     with pytest.raises(SecretUnavailable):
-        await answer(OpenAIProvider(unreadable, server.url))
+        await answer_once(OpenAIProvider(unreadable, server.url))
     assert not server.calls
 
 
@@ -115,7 +125,7 @@ async def test_keyless_server_is_asked_without_a_key_of_the_environment(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-somebody-else's")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    await answer(OpenAIProvider("", server.url))
+    await answer_once(OpenAIProvider("", server.url))
     assert server.calls[0].headers["authorization"] == "Bearer none"
 
 
@@ -214,7 +224,7 @@ async def test_spent_credit_is_a_refusal(server: ProviderServer, provider: OpenA
 
 @pytest.mark.parametrize("reply", [Reply(delay=5), Reply(status=504, delay=5), Reply(delay=0.05, endless=True)])
 async def test_time_out_bounds_the_whole_answer(server: ProviderServer, provider: OpenAIProvider, reply: Reply) -> None:
-    await answer(provider)  # the package is imported once, which is not this request's time
+    await answer(provider)  # the client is imported once, which is not this request's time
     server.script(reply)
     with pytest.raises(ProviderTimeout):
         await answer(provider, timeout=0.4)
@@ -226,18 +236,17 @@ async def test_server_that_is_not_there_is_an_error_after_retries() -> None:
     with ProviderServer() as gone:
         url = gone.url
     with pytest.raises(ProviderError):
-        await answer(OpenAIProvider("sk-test", url))
+        await answer_once(OpenAIProvider("sk-test", url))
 
 
 async def test_server_that_comes_up_late_is_reached(server: ProviderServer) -> None:
     port = int(server.url.rpartition(":")[2].removesuffix("/v1"))
     server.stop()
     provider = OpenAIProvider("sk-test", server.url, max_retries=9)
-    asking = asyncio.create_task(answer(provider))
+    asking = asyncio.create_task(answer_once(provider))
     await asyncio.sleep(0.3)
     with ProviderServer(port=port):
         text, _ = await asking
-    await provider.close()
     assert text == "A stand-in says hello."
 
 
@@ -259,6 +268,43 @@ async def test_cancelling_the_task_hangs_up(server: ProviderServer, provider: Op
     await asyncio.to_thread(server.wait_for, lambda server: server.disconnects == 1)
 
 
-def test_every_error_of_the_package_has_a_counterpart() -> None:
-    theirs = [cls for cls in vars(_exceptions).values() if isinstance(cls, type) and issubclass(cls, OpenAIError)]
-    assert {cls.__name__ for cls in theirs} == set(ERRORS)
+def test_every_error_of_the_client_has_a_counterpart() -> None:
+    bases = (aiohttp.ClientError, http_exceptions.HttpProcessingError, TimeoutError)
+    found = [*vars(client_exceptions).values(), *vars(http_exceptions).values(), TimeoutError]
+    theirs = {cls for cls in found if isinstance(cls, type) and issubclass(cls, bases)}
+    assert len(theirs) > 20
+    for cls in theirs:
+        with pytest.raises(ProviderError), vendor_errors():
+            raise cls.__new__(cls)
+
+
+async def test_connection_is_used_again(server: ProviderServer, provider: OpenAIProvider) -> None:
+    for _ in range(3):
+        await answer(provider)
+    assert len({call.port for call in server.calls}) == 1
+
+
+async def test_redirect_is_not_followed_with_the_key(server: ProviderServer, provider: OpenAIProvider) -> None:
+    with ProviderServer() as elsewhere:
+        server.answer = Reply(status=307, headers={"location": f"{elsewhere.url}/chat/completions"})
+        with pytest.raises(ProviderRefused):
+            await answer(provider)
+        assert not elsewhere.calls
+
+
+async def test_line_without_an_end_is_an_error(server: ProviderServer, provider: OpenAIProvider) -> None:
+    server.script(Reply(body=b"data: " + b"x" * 3 * LINE_BYTES))
+    with pytest.raises(ProviderError):
+        await answer(provider)
+
+
+async def test_refusal_is_logged_with_its_code_and_without_its_sentence(
+    server: ProviderServer, provider: OpenAIProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("INFO")
+    server.answer = Reply(status=401, code="invalid_api_key")
+    with pytest.raises(ProviderRefused):
+        await answer(provider)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["event"], line["status"], line["code"]) == ("provider_refused", 401, "invalid_api_key")
+    assert "scripted" not in line.values()

@@ -1,62 +1,76 @@
 """OpenAI and every server that speaks its Chat Completions.
 
-The official package does the HTTP and the event stream; its retries are off, because it also repeats requests that
-may have been answered and billed already. We repeat only what surely was not: a connection that never came about, and
-the statuses that a server gives instead of working.
+aiohttp does the HTTP, not the openai package (docs/adr/0007-the-provider-is-asked-by-aiohttp.md). We repeat only what
+surely was not answered and billed already: a connection that never came about, and the statuses that a server gives
+instead of working.
 """
 
 import asyncio
-import json
+import importlib
+import logging
 import random
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+import msgspec
+
+from wordup import logs
 from wordup.errors import ProviderBusy, ProviderError, ProviderRefused, ProviderTimeout, ProviderTruncated
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, input_token_bound
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI, AsyncStream
-    from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletionChunk
+if TYPE_CHECKING:  # 0.1 s that a bot without this provider never pays
+    from aiohttp import ClientResponse, ClientSession
 
 OPENAI_URL = "https://api.openai.com/v1"
 KEY = Callable[[], Awaitable[str]] | str
+# An event is one line, and a delta a few dozen bytes of it; more than this is no answer.
+LINE_BYTES = 1 << 20
+REFUSAL_BYTES = 1 << 16
+DRAIN_SECONDS = 0.25
 
-# Names, because importing the classes would import the package (0.5 s) with this module. The nearest ancestor counts.
-ERRORS: dict[str, type[ProviderError]] = {
-    "OpenAIError": ProviderError,
-    "APIError": ProviderError,
-    "APIResponseValidationError": ProviderError,
-    "APIStatusError": ProviderRefused,
-    "APIConnectionError": ProviderError,
-    "APITimeoutError": ProviderTimeout,
-    "BadRequestError": ProviderRefused,
-    "AuthenticationError": ProviderRefused,
-    "OAuthError": ProviderRefused,
-    "SubjectTokenProviderError": ProviderRefused,
-    "PermissionDeniedError": ProviderRefused,
-    "NotFoundError": ProviderRefused,
-    "UnprocessableEntityError": ProviderRefused,
-    "ConflictError": ProviderBusy,
-    "RateLimitError": ProviderBusy,
-    "InternalServerError": ProviderError,
-    "LengthFinishReasonError": ProviderError,
-    "ContentFilterFinishReasonError": ProviderError,
-    "WebSocketConnectionClosedError": ProviderError,
-    "WebSocketQueueFullError": ProviderError,
-}
-OVERLOADED = {429, 503, 529}
+BUSY = {409, 429, 503, 529}
 # No 504: a gateway that waited in vain may stand before a server that answered.
 RETRIED = {429, 500, 502, 503, 529}
 # An account without credit is answered with 429 too, and no waiting helps.
 NO_CREDIT = "insufficient_quota"
+_CODE = re.compile("[A-Za-z0-9_.-]{1,64}")
 
 FINISH_REASONS: dict[str, FinishReason] = {"length": "length", "content_filter": "content_filter"}
+
+
+class _Text(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Text | None = None
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+
+
+class _Chunk(msgspec.Struct):
+    """What we read of an event, or of a body that comes with a status other than 200."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
 
 
 class OpenAIProvider:
@@ -66,73 +80,89 @@ class OpenAIProvider:
 
     def __init__(self, api_key: KEY, base_url: str = "", *, connect_timeout: float = 5.0, max_retries: int = 2) -> None:
         self._api_key = api_key
-        self._base_url = base_url or OPENAI_URL
+        self._base_url = (base_url or OPENAI_URL).rstrip("/")
         self._connect_timeout = connect_timeout
         self._max_retries = max_retries
-        self._client: AsyncOpenAI | None = None
+        self._session: ClientSession | None = None
         host = urlsplit(self._base_url).hostname or ""
         self._is_openai = host == "api.openai.com" or host.endswith(".api.openai.com")
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Delta | Finish]:
         deadline = asyncio.get_running_loop().time() + request.timeout
         reason: FinishReason | None = None
-        usage: CompletionUsage | None = None
+        usage: _Usage | None = None
         written = 0
-        client = self._client or await self._connected()
-        with vendor_errors():
-            upstream = await self._open(client, request, deadline)
-        async with aclosing(upstream):
-            while True:
-                try:
-                    with vendor_errors(streaming=True):
-                        async with asyncio.timeout_at(deadline):
-                            chunk = await anext(upstream)
-                except StopAsyncIteration:
-                    break
-                except ProviderTruncated:
-                    if reason:  # the answer is whole, only what follows it is lost
-                        break
-                    raise
-                usage = chunk.usage or usage
-                for choice in chunk.choices or ():
-                    if text := choice.delta.content or choice.delta.refusal:
-                        written += len(text.encode())
-                        yield Delta(text)
-                    if choice.finish_reason:
-                        reason = FINISH_REASONS.get(choice.finish_reason, "stop")
+        response = await self._open(request, deadline)
+        try:
+            async with aclosing(_chunks(response)) as chunks:
+                async for chunk in chunks:
+                    usage = chunk.usage or usage
+                    for choice in chunk.choices or ():
+                        if choice.delta and (text := choice.delta.content or choice.delta.refusal):
+                            written += len(text.encode())
+                            yield Delta(text)
+                        if choice.finish_reason:
+                            reason = FINISH_REASONS.get(choice.finish_reason, "stop")
+        except ProviderTruncated:
+            if reason is None:  # else the answer is whole, and only what follows it is lost
+                raise
+        finally:
+            response.close()
         if reason is None:
             raise ProviderTruncated
         yield _finish(reason, usage, request, written)
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        if self._session is not None:
+            await self._session.close()
 
-    async def _open(
-        self, client: "AsyncOpenAI", request: CompletionRequest, deadline: float
-    ) -> "AsyncStream[ChatCompletionChunk]":
-        from openai import OpenAIError, Timeout
-
+    async def _open(self, request: CompletionRequest, deadline: float) -> "ClientResponse":
+        """The answer, of which the head has come."""
+        session = self._session or await self._connected()
+        body = msgspec.json.encode(self._parameters(request))
         loop = asyncio.get_running_loop()
         for attempt in count():
             try:
-                async with asyncio.timeout_at(deadline):
-                    return await client.chat.completions.create(
-                        stream=True,
-                        timeout=Timeout(request.timeout, connect=self._connect_timeout),
-                        **self._parameters(request),
-                    )
-            except OpenAIError as error:
-                wait = _retry_delay(error, attempt)
-                if attempt >= self._max_retries or wait is None or loop.time() + wait >= deadline:
-                    raise
+                return await self._ask(session, body, deadline - loop.time())
+            except _Passing as failure:
+                wait = failure.wait
+                if wait is None:
+                    wait = random.uniform(0.25, 0.5) * 2**attempt  # noqa: S311 - jitter, no secret
+                if attempt >= self._max_retries or loop.time() + wait >= deadline:
+                    raise failure.error from failure.__cause__
             await asyncio.sleep(wait)
         raise AssertionError("the loop above returns or raises")
+
+    async def _ask(self, session: "ClientSession", body: bytes, seconds: float) -> "ClientResponse":
+        """Raises _Passing for what surely was not answered."""
+        from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError
+
+        key = self._api_key if isinstance(self._api_key, str) else await self._api_key()
+        response: ClientResponse | None = None
+        try:
+            with vendor_errors():
+                response = await session.post(
+                    f"{self._base_url}/chat/completions",
+                    data=body,
+                    # A keyless local server still expects some text.
+                    headers={"authorization": f"Bearer {key or 'none'}", "content-type": "application/json"},
+                    timeout=ClientTimeout(total=max(seconds, 0.001), sock_connect=self._connect_timeout),
+                    allow_redirects=False,  # the key is for this server alone
+                )
+        except ProviderError as error:
+            if isinstance(error.__cause__, ClientConnectorError | ConnectionTimeoutError):
+                raise _Passing(error) from error.__cause__
+            raise
+        if response.status != 200:
+            async with response:
+                raise await _refusal(response)
+        return response
 
     def _parameters(self, request: CompletionRequest) -> dict[str, Any]:
         parameters: dict[str, Any] = {
             "model": request.model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            "messages": request.messages,
+            "stream": True,
             "stream_options": {"include_usage": True},
         }
         if self._is_openai:
@@ -147,62 +177,109 @@ class OpenAIProvider:
             parameters["temperature"] = request.temperature
         return parameters
 
-    async def _connected(self) -> "AsyncOpenAI":
-        # In a thread, so that other requests go on while half a second of imports runs.
-        built = await asyncio.to_thread(self._build)
-        self._client = self._client or built
-        return self._client
+    async def _connected(self) -> "ClientSession":
+        # In a thread, so that other requests go on while the import runs.
+        await asyncio.to_thread(importlib.import_module, "aiohttp")
+        if self._session is None:
+            self._session = self._build()
+        return self._session
 
-    def _build(self) -> "AsyncOpenAI":
-        from openai import AsyncOpenAI
+    def _build(self) -> "ClientSession":
+        import ssl
+        from urllib.request import getproxies, proxy_bypass
 
-        # A keyless local server still needs some text here, or the package looks for a key in the environment.
-        client = AsyncOpenAI(api_key=self._api_key or "none", base_url=self._base_url, max_retries=0)
-        client.chat.completions  # noqa: B018 - the package imports this part only when it is first touched
-        return client
+        import truststore
+        from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+
+        url = urlsplit(self._base_url)
+        return ClientSession(
+            # Not every Python finds the system's certificates by itself.
+            connector=TCPConnector(limit=0, ssl=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
+            cookie_jar=DummyCookieJar(),
+            proxy=None if proxy_bypass(url.netloc) else getproxies().get(url.scheme),
+            read_bufsize=LINE_BYTES,
+        )
+
+
+class _Passing(Exception):
+    """The request surely was not answered and may be repeated, `wait` seconds later where the server says so."""
+
+    def __init__(self, error: ProviderError, wait: float | None = None) -> None:
+        super().__init__()
+        self.error = error
+        self.wait = wait
 
 
 @contextmanager
 def vendor_errors(*, streaming: bool = False) -> Generator[None]:
-    """Turns what the openai package raises into our errors. `streaming`: the answer had begun."""
-    from openai import APIConnectionError, OpenAIError
+    """Turns what aiohttp raises into our errors. `streaming`: the answer had begun."""
+    from aiohttp import ClientError, http_exceptions
 
     try:
         yield
     except TimeoutError as error:
         raise ProviderTimeout from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ProviderTruncated from error
-    except OpenAIError as error:
-        ours = next(ERRORS[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in ERRORS)
-        if getattr(error, "code", None) == NO_CREDIT:
-            ours = ProviderRefused
-        elif getattr(error, "status_code", None) in OVERLOADED:
-            ours = ProviderBusy
-        elif streaming and ours is ProviderError and isinstance(error, APIConnectionError):
-            ours = ProviderTruncated
-        if ours is ProviderBusy:
-            raise ProviderBusy(retry_after=round(_retry_after(error) or 5)) from error
-        raise ours from error
+    except http_exceptions.HttpProcessingError as error:  # a line without an end
+        raise ProviderError from error
+    except ClientError as error:
+        raise (ProviderTruncated if streaming else ProviderError) from error
 
 
-def _retry_delay(error: Exception, attempt: int) -> float | None:
-    """Seconds until the request may be repeated; None when it may have been answered or will fail again."""
-    import httpx2
+async def _chunks(response: "ClientResponse") -> AsyncGenerator[_Chunk]:
+    """The events up to the last. JSON has no line breaks of its own: a line is an event."""
+    with vendor_errors(streaming=True):
+        async for line in response.content:
+            field, _, data = line.partition(b":")
+            if field != b"data":
+                continue
+            if data.strip() == b"[DONE]":
+                # The connection can be used again once its answer is over, which is at once or never.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(DRAIN_SECONDS):
+                        await response.content.read()
+                return
+            try:
+                chunk = msgspec.json.decode(data, type=_Chunk)
+            except msgspec.ValidationError as error:
+                raise ProviderError from error
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ProviderTruncated from error
+            if chunk.error is not None:
+                _log(response.status, chunk.error)
+                raise ProviderError
+            yield chunk
 
-    if getattr(error, "code", None) == NO_CREDIT:
-        return None
-    unsent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-    if not unsent and getattr(error, "status_code", None) not in RETRIED:
-        return None
-    asked = _retry_after(error)
-    return asked if asked is not None else random.uniform(0.25, 0.5) * 2**attempt  # noqa: S311 - jitter, no secret
+
+async def _refusal(response: "ClientResponse") -> ProviderError | _Passing:
+    """What an answer other than 200 means."""
+    body = bytearray()
+    with suppress(ProviderError), vendor_errors():  # the status is known all the same
+        async for piece in response.content.iter_any():
+            body += piece
+            if len(body) > REFUSAL_BYTES:
+                break
+    try:
+        code = _log(response.status, msgspec.json.decode(body, type=_Chunk).error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        code = _log(response.status, None)
+    wait = _retry_after(response.headers.get("retry-after", ""))
+    if code == NO_CREDIT or not (response.status in BUSY or response.status >= 500):
+        return ProviderRefused()
+    error = ProviderBusy(retry_after=round(wait or 0) or 5) if response.status in BUSY else ProviderError()
+    return _Passing(error, wait) if response.status in RETRIED else error
 
 
-def _retry_after(error: Exception) -> float | None:
+def _log(status: int, error: Any) -> str:
+    """What the server gives as its reason, if it is a code: its sentences may repeat what the user wrote."""
+    reason = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+    code = str(reason.get("code") or reason.get("type") or "")
+    code = code if _CODE.fullmatch(code) else ""
+    logs.write(logging.WARNING, "provider_refused", status=status, code=code or None)
+    return code
+
+
+def _retry_after(value: str) -> float | None:
     """The seconds that a Retry-After header asks for: a number or an HTTP date (RFC 9110, section 10.2.3)."""
-    response = getattr(error, "response", None)
-    value = response.headers.get("retry-after", "") if response is not None else ""
     try:
         return max(0.0, float(value))
     except ValueError:
@@ -213,7 +290,7 @@ def _retry_after(error: Exception) -> float | None:
         return None
 
 
-def _finish(reason: FinishReason, usage: "CompletionUsage | None", request: CompletionRequest, written: int) -> Finish:
+def _finish(reason: FinishReason, usage: _Usage | None, request: CompletionRequest, written: int) -> Finish:
     if usage is None:
         # The server sent no usage: the most that it can have been. Hidden reasoning is bounded by max_tokens only.
         thinks = request.reasoning_effort not in (None, "none")

@@ -35,7 +35,7 @@ WARM_UP = 50
 KEY = "sk-of-the-benchmark"
 MODEL = "stand-in"
 START_SECONDS = 180
-VERSIONS = ("httpx2", "msgspec", "openai", "starlette", "uvicorn")
+VERSIONS = ("aiohttp", "httptools", "msgspec", "starlette", "uvicorn", "uvloop")
 
 MESSAGE = "What is a queue for?"
 ANSWER = ("A queue ", "keeps work ", "for later.")

@@ -14,6 +14,7 @@ import socket
 import sys
 
 import uvicorn
+from uvicorn.loops.auto import auto_loop_factory
 
 from wordup import logs
 from wordup.app import create_app
@@ -38,7 +39,7 @@ def run(settings: Settings, host: str, port: int) -> None:
             mend="Use --host 127.0.0.1, or serve with keys.",
         )
     with contextlib.suppress(KeyboardInterrupt), _listen(host, port) as listener:
-        asyncio.run(_serve(settings, listener))
+        asyncio.run(_serve(settings, listener), loop_factory=auto_loop_factory())
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:

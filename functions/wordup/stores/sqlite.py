@@ -1,24 +1,34 @@
-"""SQLite, for the self-hosted home: one file, one table, one writer thread."""
+"""SQLite, for the self-hosted home: one file, one table, one thread.
+
+The thread does what is waiting for it in one transaction, a savepoint for each. A commit survives the end of the
+process; a power cut loses at most what was committed in the last LONGEST_UNSYNCED_SECONDS: the disk is waited for when
+there is nothing else to do (docs/adr/0008-a-commit-does-not-wait-for-the-disk.md).
+"""
 
 import asyncio
 import contextlib
-import functools
+import logging
+import queue
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from wordup import logs
 from wordup.errors import CeilingReached, ConditionFailed, RowTooLarge, StoreUnavailable
 from wordup.stores.base import SCHEMA_VERSION, Add, Delete, Operation, Page, Put, Row, check
 
 T = TypeVar("T")
 BUSY_SECONDS = 5.0
 OPEN_POLL_SECONDS = 0.01
+IDLE_SECONDS = 0.1
+LONGEST_UNSYNCED_SECONDS = 1.0
+TRANSACTION_JOBS = 64
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
@@ -49,6 +59,16 @@ def _translated() -> Generator[None]:
         raise StoreUnavailable from error
 
 
+class _Job(NamedTuple):
+    """A call, and who awaits what it gives."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    writes: bool
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
 class SQLiteStore:
     """`path` is the database file; its folder is made at first use. `clock` gives seconds since the epoch;
     `busy_seconds` is how long a write waits for another process's."""
@@ -59,18 +79,20 @@ class SQLiteStore:
         self._path = path
         self._busy_seconds = busy_seconds
         self._clock = clock
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
+        self._unsynced_since: float | None = None
 
     async def get(self, pk: str, sk: str) -> Row | None:
         return await self._run(self._get, pk, sk)
 
     async def write(self, pk: str, operations: list[Operation]) -> None:
         check(operations)
-        await self._run(self._write, pk, operations)
+        await self._run(self._write, pk, operations, writes=True)
 
     async def add(self, pk: str, operation: Add) -> dict[str, int]:
-        return await self._run(self._write_and_count, pk, operation)
+        return await self._run(self._apply, pk, operation, writes=True)
 
     async def query(self, pk: str, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
         return await self._run(self._query, pk, prefix, limit, cursor)
@@ -79,19 +101,80 @@ class SQLiteStore:
         return await self._run(self._scan, prefix, limit, cursor)
 
     async def purge(self, *, limit: int) -> int:
-        return await self._run(self._purge, limit)
+        return await self._run(self._purge, limit, writes=True)
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+        if self._thread is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
 
-    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def _run(self, function: Callable[..., T], *arguments: Any, writes: bool = False) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, functools.partial(self._guarded, function, *arguments))
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Job(loop, future, writes, function, arguments))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="sqlite", daemon=True)
+            self._thread.start()
+        return await future
 
-    def _guarded(self, function: Callable[..., T], *arguments: Any) -> T:
-        with _translated():
-            return function(*arguments)
+    def _serve(self) -> None:
+        """The thread: until `close`."""
+        try:
+            ending = False
+            while not ending:
+                taken = self._waiting()
+                ending = taken[-1] is None
+                jobs = [job for job in taken if job is not None]
+                outcomes = self._perform(jobs)
+                for loop in {job.loop for job in jobs}:
+                    told = [
+                        (job.future, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if job.loop is loop
+                    ]
+                    with contextlib.suppress(RuntimeError):  # closed: nobody awaits any more
+                        loop.call_soon_threadsafe(_tell, told)
+        finally:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _waiting(self) -> list[_Job | None]:
+        """The calls to be done next, in their order; after the last one ever, None."""
+        while True:
+            since = self._unsynced_since
+            if since is not None and time.monotonic() - since > LONGEST_UNSYNCED_SECONDS:
+                self._sync()
+            try:
+                jobs = [self._jobs.get(timeout=None if self._unsynced_since is None else IDLE_SECONDS)]
+                break
+            except queue.Empty:
+                self._sync()
+        with contextlib.suppress(queue.Empty):
+            while jobs[-1] is not None and len(jobs) < TRANSACTION_JOBS:
+                jobs.append(self._jobs.get_nowait())
+        return jobs
+
+    def _sync(self) -> None:
+        """Waits for the disk: a checkpoint does, and keeps the log short."""
+        self._unsynced_since = None
+        try:
+            self._open().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except (sqlite3.Error, StoreUnavailable) as error:
+            logs.write(logging.WARNING, "checkpoint failed", cause=type(error).__name__)
+
+    def _perform(self, jobs: list[_Job]) -> list[Any]:
+        """What each gives, or the exception it raises."""
+        try:
+            with _translated():
+                connection = self._open()
+                if not any(job.writes for job in jobs):
+                    return [_outcome(job) for job in jobs]
+                with _transaction(connection):
+                    outcomes = [_saved(connection, job) for job in jobs]
+                self._unsynced_since = self._unsynced_since or time.monotonic()
+                return outcomes
+        except StoreUnavailable as error:
+            return [error] * len(jobs)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -103,7 +186,7 @@ class SQLiteStore:
             connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
             try:
                 self._use_log(connection)
-                connection.execute("PRAGMA synchronous = FULL")  # a turn that was answered survives a power cut
+                connection.execute("PRAGMA synchronous = NORMAL")  # `_sync` waits for the disk, a commit does not
                 connection.executescript(_SCHEMA)
             except sqlite3.Error:
                 connection.close()
@@ -124,11 +207,6 @@ class SQLiteStore:
             else:
                 return
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
     def _get(self, pk: str, sk: str) -> Row | None:
         found = self._open().execute(_GET, (pk, sk)).fetchone()
         row = _row(found) if found else None
@@ -137,37 +215,21 @@ class SQLiteStore:
     def _lives(self, row: Row) -> bool:
         return row.expires_at is None or row.expires_at > self._clock()
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        connection = self._open()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-
     def _write(self, pk: str, operations: list[Operation]) -> None:
-        with self._transaction() as connection:
-            for operation in operations:
-                self._apply(connection, pk, operation)
+        for operation in operations:
+            self._apply(pk, operation)
 
-    def _write_and_count(self, pk: str, operation: Add) -> dict[str, int]:
-        with self._transaction() as connection:
-            return self._apply(connection, pk, operation)
-
-    def _apply(self, connection: sqlite3.Connection, pk: str, operation: Operation) -> dict[str, int]:
+    def _apply(self, pk: str, operation: Operation) -> dict[str, int]:
         row = self._get(pk, operation.sk)
         match operation:
             case Put():
                 if (operation.if_absent and row) or _differs(row, operation.if_version):
                     raise ConditionFailed(operation.sk)
-                self._store(connection, pk, operation.sk, operation.data, operation.counts, operation.expires_at)
+                self._store(pk, operation.sk, operation.data, operation.counts, operation.expires_at)
             case Delete():
                 if (operation.must_exist and not row) or _differs(row, operation.if_version):
                     raise ConditionFailed(operation.sk)
-                connection.execute("DELETE FROM rows WHERE pk = ? AND sk = ?", (pk, operation.sk))
+                self._open().execute("DELETE FROM rows WHERE pk = ? AND sk = ?", (pk, operation.sk))
             case Add():
                 if operation.must_exist and not row:
                     raise ConditionFailed(operation.sk)
@@ -177,13 +239,13 @@ class SQLiteStore:
                     if delta > 0 and counts[field] > operation.ceilings.get(field, counts[field]):
                         raise CeilingReached(operation.sk, field)
                 expires_at = operation.expires_at if row is None or row.expires_at is None else row.expires_at
-                self._store(connection, pk, operation.sk, row.data if row else {}, counts, expires_at)
+                self._store(pk, operation.sk, row.data if row else {}, counts, expires_at)
                 return counts
         return {}
 
-    def _store(self, connection: sqlite3.Connection, pk: str, sk: str, data: Any, counts: Any, expires_at: Any) -> None:
+    def _store(self, pk: str, sk: str, data: Any, counts: Any, expires_at: Any) -> None:
         values = (pk, sk, _text(data), _text(counts), expires_at, secrets.token_hex(6), SCHEMA_VERSION)
-        connection.execute(_PUT, values)
+        self._open().execute(_PUT, values)
 
     def _query(self, pk: str, prefix: str, limit: int, cursor: str | None) -> Page:
         bounds = (pk, prefix, prefix + _ABOVE, cursor or "", self._clock(), limit + 1)
@@ -200,8 +262,46 @@ class SQLiteStore:
         return Page(rows[:limit], more)
 
     def _purge(self, limit: int) -> int:
-        with self._transaction() as connection:
-            return connection.execute(_PURGE, (self._clock(), limit)).rowcount
+        return self._open().execute(_PURGE, (self._clock(), limit)).rowcount
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _saved(connection: sqlite3.Connection, job: _Job) -> Any:
+    """The outcome of one call of a transaction, of which nothing stays if it is an exception."""
+    connection.execute("SAVEPOINT job")
+    outcome = _outcome(job)
+    if isinstance(outcome, BaseException):
+        connection.execute("ROLLBACK TO job")
+    connection.execute("RELEASE job")
+    return outcome
+
+
+def _outcome(job: _Job) -> Any:
+    try:
+        with _translated():
+            return job.function(*job.arguments)
+    except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+        return error
+
+
+def _tell(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, outcome in outcomes:
+        if future.cancelled():
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def _differs(row: Row | None, version: str | None) -> bool:

@@ -59,6 +59,7 @@ eval: ## measure retrieval on the test questions, and fail below its floors
 docs: ## write what is made from the code: parts of docs/, the snapshots of the templates
 	$(SET_UP) check
 	@$(BIN)/python -m cli.docs
+	@$(BIN)/python -m benchmarks.results
 	@$(BIN)/python -m infra.parity
 	@$(BIN)/python -m tests.infrastructure.template_snapshots
 

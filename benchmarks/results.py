@@ -109,3 +109,7 @@ def _cpu() -> str:
     information = Path("/proc/cpuinfo")
     named = [line for line in information.read_text().splitlines() if line.startswith("model name")]
     return named[0].partition(":")[2].strip() if named else platform.machine()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

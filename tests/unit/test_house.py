@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 # The environments of their own, and the one that adds to what is tested; the others hold the very versions of dev.txt.
-APART = {"bootstrap", "ministack", "litellm", "bench"}
+APART = {"bootstrap", "ministack", "litellm", "model", "bench"}
 
 
 def tracked(*patterns: str) -> list[Path]:

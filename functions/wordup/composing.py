@@ -31,13 +31,14 @@ def _equivalents(service: Service, question: Question) -> Iterator[str]:
 def _limits(service: Service, question: Question) -> Iterator[str]:
     offers = _asked(service, question)
     said = labels(question.language)
-    wanted = {stem(word) for word in (*question.weights, *question.synonyms)}
+    asked = {stem(word) for word in (*question.weights, *question.synonyms)}
+    named = {stem(word) for _, offer in offers for name in (offer.name, *offer.aliases) for word in tokens(name)}
+    wanted = asked - named or asked  # a name is in the question and in some limits, where it tells nothing
     scored = [
         (len(wanted & {stem(word) for word in tokens(f"{limit.what} {limit.value}")}), offer, limit)
         for _, offer in offers
         for limit in offer.limits
     ]
-    # A name is in the question and in some limits, where it tells nothing.
     best = max((score for score, _, _ in scored), default=0)
     chosen = [(offer, limit) for score, offer, limit in scored if score == best][:OTHER_LIMITS]
     if chosen:

@@ -2,7 +2,7 @@
 
 Markdown is cut at its headings. Its front matter, TOML between `+++` lines or `key: value` and `- item` between `---`,
 may give `title`, `sources` (the documentation that its facts come from) and `keywords` (other names of its subject).
-A line `Source: URL` in a section names that section's own source.
+A line `Source: URL` in a section names that section's own source, and `Keywords: ...` what else it is asked for by.
 """
 
 import re
@@ -20,6 +20,7 @@ SECTION_CHARACTERS = 1_800
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
 _FENCE = re.compile(r"^(```|~~~)")
 _SOURCE = re.compile(r"^Sources?:\s*<?(https?://[^\s>]+)>?\s*$")
+_KEYWORDS = re.compile(r"^Keywords:\s*(.+)$")
 _YAML = re.compile(r"\ufeff?---\r?\n(.*?)\r?\n---\r?\n(.*)", re.DOTALL)
 _TOML = re.compile(r"\ufeff?\+\+\+\r?\n(.*?)\r?\n\+\+\+\r?\n(.*)", re.DOTALL)
 
@@ -58,14 +59,15 @@ def sections(document: str, markdown: str) -> Iterator[Section]:
     for heading, level, text in _cut_at_headings(body):
         if level == 1 and not title:
             title = heading
-        source, text = _own_source(text)
+        source, text = _without(_SOURCE, text)
+        own, text = _without(_KEYWORDS, text)
         slug = re.sub(r"\W+", "-", heading.lower()).strip("-") or "introduction"
         name = title or document
         full_title = f"{name}: {heading}" if heading and heading != title else name
         for part in _bounded(text):
             taken[slug] += 1
             anchor = f"{slug}-{taken[slug]}" if taken[slug] > 1 else slug
-            yield Section(document, anchor, full_title, part, source or sources[0], keywords)
+            yield Section(document, anchor, full_title, part, source or sources[0], f"{keywords} {own}".strip())
             keywords = ""  # they are the document's: on every section they would tell none from another
 
 
@@ -102,15 +104,16 @@ def _cut_at_headings(body: str) -> Iterator[tuple[str, int, str]]:
     yield heading, level, "\n".join(lines).strip()
 
 
-def _own_source(text: str) -> tuple[str, str]:
+def _without(line: re.Pattern[str], text: str) -> tuple[str, str]:
+    """What the first line of that kind says, and the text without such lines."""
     kept: list[str] = []
-    source = ""
-    for line in text.splitlines():
-        found = _SOURCE.match(line)
-        source = source or (found[1] if found else "")
+    said = ""
+    for each in text.splitlines():
+        found = line.match(each)
+        said = said or (found[1] if found else "")
         if not found:
-            kept.append(line)
-    return source, "\n".join(kept).strip()
+            kept.append(each)
+    return said, "\n".join(kept).strip()
 
 
 def _bounded(text: str) -> Iterator[str]:

@@ -21,9 +21,12 @@ _FILE = Path(__file__).with_name("languages.toml")
 
 
 class Lexicon(msgspec.Struct, frozen=True):
-    """A language's words: `words` are whole, `beginnings` those of others, each with its English ones."""
+    """A language's words: `words` are whole, `beginnings` those of others, each with its English ones. `letters` are
+    no other language's; stop words that are `anywhere` tell nothing about the language."""
 
+    letters: str
     stop_words: frozenset[str]
+    anywhere: frozenset[str]
     faint: frozenset[str]
     words: dict[str, tuple[str, ...]]
     beginnings: dict[str, tuple[str, ...]]
@@ -89,10 +92,10 @@ def _lexicon(language: str, part: dict[str, Any]) -> Lexicon:
                 target = beginnings if spelled.endswith("*") else words
                 key = spelled.rstrip("*")
                 target[key] = (*target.get(key, ()), *meanings)
-    stop_words, faint = (
-        frozenset(fold(part.get(key, "")).replace("'", " ").split()) for key in ("stop_words", "faint")
+    stop_words, anywhere, faint = (
+        frozenset(fold(part.get(key, "")).replace("'", " ").split()) for key in ("stop_words", "anywhere", "faint")
     )
-    return Lexicon(stop_words, faint, words, beginnings)
+    return Lexicon(part.get("letters", ""), stop_words, anywhere, faint, words, beginnings)
 
 
 def _spellings(language: str, word: str) -> set[str]:

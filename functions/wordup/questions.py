@@ -10,9 +10,18 @@ from wordup.languages import CJK, ENGLISH, Lexicon, fold, lexicons
 from wordup.services import Cloud
 
 Intent = Literal["summary", "equivalence", "comparison", "howto", "price", "limit", "concept", "any"]
-# The first that a question has a word for. "How do I raise the limit" wants to be told how.
-_INTENTS: tuple[Intent, ...] = ("summary", "equivalence", "comparison", "howto", "price", "limit", "concept")
-_MARKS: dict[str, Intent] = {f"@{intent}": intent for intent in _INTENTS}
+# The first that a question has a word for: "how do I raise the limit" wants steps, "how many can I create" a limit.
+_MARKS: dict[str, Intent] = {
+    "@summary": "summary",
+    "@equivalence": "equivalence",
+    "@comparison": "comparison",
+    "@howto": "howto",
+    "@price": "price",
+    "@limit": "limit",
+    "@action": "howto",
+    "@concept": "concept",
+}
+_RANKS = {mark: rank for rank, mark in enumerate(_MARKS)}
 
 CLOUD_WORDS: dict[str, Cloud] = {
     "aws": "aws",
@@ -55,6 +64,10 @@ _QUESTION = re.compile(
 )
 # A message of more words than these says by itself what it is about, though it points back.
 _POINTING_BACK = 4
+# What a word that a language has another word for tells of the language, beside a stop word.
+_MEANING_EVIDENCE = 0.6
+# One such word alone may as well be a name.
+_LEAST_EVIDENCE = 1.0
 _BARE_WORDS = 2
 
 
@@ -88,22 +101,22 @@ def stem(word: str) -> str:
 
 def parse(text: str) -> Question:
     found = tokens(text[:MOST_CHARACTERS])
-    language = _language(found)
+    language = _language(text[:MOST_CHARACTERS], found)
     lexicon = lexicons()[language]
     ignored = lexicon.stop_words | lexicons()[ENGLISH].stop_words | SMALL_TALK | CLOUD_WORDS.keys()
     weights: dict[str, float] = {}
     synonyms: dict[str, float] = {}
-    intents: set[Intent] = set()
+    marks: set[str] = set()
     at = 0
     while at < len(found):
         width, meanings = _meaning(lexicon, found, at)
-        intents.update(_MARKS[meaning] for meaning in meanings if meaning in _MARKS)
+        marks.update(meaning for meaning in meanings if meaning in _MARKS)
         english = [meaning for meaning in meanings if not meaning.startswith("@") and meaning not in ignored]
         if language == ENGLISH or not meanings:
             for word in found[at : at + width] if not _BARE_INTENTS.issuperset(meanings or ["?"]) else []:
                 if word in ignored or _CJK.match(word):
                     continue
-                if word in lexicon.faint:
+                if word in lexicon.faint or word.isdigit() or len(word) == 1:
                     synonyms[word] = FAINT_WEIGHT
                 elif any(meaning in _MARKS for meaning in meanings):
                     synonyms[word] = 1.0
@@ -116,9 +129,8 @@ def parse(text: str) -> Question:
         at += width
     if not weights:
         weights, synonyms = synonyms, {}
-    ranked = sorted(intents, key=_INTENTS.index)
     clouds = frozenset[Cloud](CLOUD_WORDS[word] for word in found if word in CLOUD_WORDS)
-    intent = ranked[0] if ranked else "any"
+    intent: Intent = _MARKS[min(marks, key=_RANKS.__getitem__)] if marks else "any"
     if intent in ("any", "concept") and len(clouds) > 1:
         intent = "equivalence"  # "Which AWS product is Azure's Key Vault?"
     if intent in ("limit", "price"):
@@ -143,21 +155,29 @@ def _meaning(lexicon: Lexicon, found: list[str], at: int) -> tuple[int, tuple[st
     return 1, lexicon.english(found[at])
 
 
-def _language(found: list[str]) -> str:
-    """The language whose stop words and words are most of the text; English wins a draw."""
+def _language(text: str, found: list[str]) -> str:
+    """The language whose stop words, words and letters are most of the text; English wins a draw. Products' names are
+    English in every language, and say nothing for it."""
     best, most = ENGLISH, 0.0
+    anywhere = lexicons()[ENGLISH].anywhere
+    names = {fold(name) for name in _NAME.findall(text)}
     for language, lexicon in lexicons().items():
-        evidence = 0.0
-        for word in found:
-            if _CJK.match(word):
-                evidence += 2 * (language == CJK)
-            elif word in lexicon.stop_words:
-                evidence += 1
-            elif (meanings := lexicon.english(word)) and (language == ENGLISH or word not in meanings):
-                evidence += 0.6
-        if evidence > most:
+        own = [word for word in found if word not in anywhere and (language != ENGLISH or word not in names)]
+        evidence = sum(_evidence(language, lexicon, word) for word in own) + any(c in text for c in lexicon.letters)
+        if evidence > most and (evidence >= _LEAST_EVIDENCE or language == ENGLISH):
             best, most = language, evidence
     return best
+
+
+def _evidence(language: str, lexicon: Lexicon, word: str) -> float:
+    if _CJK.match(word):
+        return 2.0 * (language == CJK)
+    if word in lexicon.stop_words:
+        return 1.0
+    if word in lexicon.faint:
+        return _MEANING_EVIDENCE
+    meanings = lexicon.english(word)
+    return _MEANING_EVIDENCE if meanings and (language == ENGLISH or stem(word) not in map(stem, meanings)) else 0.0
 
 
 def brings_its_text(message: str) -> bool:
@@ -174,23 +194,35 @@ def in_context(message: str, previous: str) -> str:
     """A message that cannot be understood alone, with the words of the question before it; any other stays as it is.
     "And on Azure?" asks the question before it of another cloud, so the first cloud's names go. The message comes
     twice, since its words weigh more."""
-    own = [word for word in tokens(message) if not _is_stop_word(word)]
-    if not previous or is_small_talk(message) or not _needs_context(message, len(own)):
+    found = tokens(message)
+    if not previous or is_small_talk(message) or not _needs_context(message, found):
         return message
     earlier = tokens(previous)
-    if any(word in CLOUD_WORDS for word in own):
+    if any(word in CLOUD_WORDS for word in found):
         named = {fold(name) for name in _NAME.findall(previous)}
         bare = [word for word in earlier if word not in CLOUD_WORDS]
         without_names = [word for word in bare if word not in named]
-        earlier = without_names if any(not _is_stop_word(word) for word in without_names) else bare
+        earlier = without_names if _subjects(without_names) else bare
     return " ".join([message, message, *earlier])
 
 
-def _is_stop_word(word: str) -> bool:
-    return any(word in lexicon.stop_words for lexicon in lexicons().values())
-
-
-def _needs_context(message: str, count: int) -> bool:
+def _needs_context(message: str, found: list[str]) -> bool:
+    subjects = _subjects(found)
     if _REFERENCE.search(message):
-        return count <= _POINTING_BACK
-    return count == 0 or (count <= _BARE_WORDS and not _QUESTION.match(message))
+        return len(subjects) <= _POINTING_BACK
+    return not subjects or (len(subjects) <= _BARE_WORDS and not _QUESTION.match(message))
+
+
+def _subjects(found: list[str]) -> list[str]:
+    """The words that tell what a question is about: not what it wants to know of it, and not of which cloud."""
+    every = lexicons()
+    spoken = (every[ENGLISH], every[_language(" ".join(found), found)])
+    subjects: list[str] = []
+    at = 0
+    while at < len(found):
+        width, meanings = max(_meaning(lexicon, found, at) for lexicon in spoken)
+        common = any(found[at] in lexicon.stop_words or found[at] in lexicon.faint for lexicon in every.values())
+        if not (common or found[at] in CLOUD_WORDS or any(meaning in _MARKS for meaning in meanings)):
+            subjects.append(found[at])
+        at += width
+    return subjects

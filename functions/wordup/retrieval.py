@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).parents[2]
 # In the data folder: what ships together with the operator's documents, as `wordup knowledge build` writes it.
 LIBRARY = "knowledge.db"
 # The weights of names, title, keywords and text: a word in a heading says more than one in the text.
-_RANKED = "SELECT rowid, -bm25(passages, 2.25, 3.0, 0.4, 1.0) FROM passages WHERE passages MATCH ?"
+_RANKED = "SELECT rowid, -bm25(passages, 2.25, 2.5, 1.6, 1.0) FROM passages WHERE passages MATCH ?"
 _NEAR = "SELECT DISTINCT word FROM typo WHERE cut IN (SELECT value FROM json_each(?))"
 _NAMES = "SELECT key, service, cloud, weight FROM name WHERE key IN (SELECT value FROM json_each(?))"
 _CANDIDATES = """
@@ -40,7 +40,7 @@ _SUBJECT = "SELECT 1 FROM passages WHERE passages MATCH '{names title keywords} 
 # a word that some passage has in its title, and still less where the question names something of the service table. A
 # word that no passage holds counts as the rarest, so that a question about something else finds nothing.
 FLOOR = 0.5
-SUBJECT_FLOOR = 0.2
+SUBJECT_FLOOR = 0.35
 SHORT = 3
 NAMED_FLOOR = 0.15
 # For a passage about one cloud, when the question names one.
@@ -61,6 +61,8 @@ ANOTHER = 0.75
 OTHERS = 0.1
 # What a word counts that was read as a name's.
 GUESSED = 0.6
+# How much it counts that a passage holds all of the question, not one word of it often: the exponent of the share.
+HELD = 0.3
 _LONGEST_NAME = 6
 MOST_CANDIDATES = 60
 
@@ -78,12 +80,13 @@ def contextual_query(message: str, past: Sequence[Asked]) -> str:
 
 
 class _Name(msgspec.Struct, frozen=True):
-    """A name that a question holds: an entry of the service table, its cloud ("" for the concept) and a weight."""
+    """A name that a question holds, from its word `at`: an entry of the service table, its cloud ("" for the concept)
+    and a weight."""
 
     service: str
     cloud: str
     weight: float
-    words: int
+    at: int
 
 
 class Knowledge:
@@ -230,7 +233,7 @@ class _Search:
             places = range(at, at + width)
             if key in found and taken.isdisjoint(places):
                 taken.update(places)
-                yield from (_Name(service, cloud, weight, width) for service, cloud, weight in found[key])
+                yield from (_Name(service, cloud, weight, at) for service, cloud, weight in found[key])
 
     def _ranked(self, names: list[_Name], limit: int) -> list[Passage]:
         named: dict[str, float] = {}
@@ -243,17 +246,28 @@ class _Search:
         relevant = sorted((row for row, share in self._shares.items() if share >= floor), key=self._order)
         relevant = relevant[:MOST_CANDIDATES]
         documents = [f"service:{service}" for service, weight in named.items() if weight >= 1]
+        table = TABLE if self._compares_entries(names) else TABLE_INTENTS.get(self._question.intent, TABLE)
         rows = self._index.execute(_CANDIDATES, (_json(relevant), _json(documents)))
         best: dict[str, list[tuple[float, int]]] = {}
         for row, document, cloud in rows:
-            score = self._scores.get(row, 0.0) * _of_cloud(cloud, clouds)
+            score = self._scores.get(row, 0.0) * _of_cloud(cloud, clouds) * self._held(row)
             kind, _, name = document.partition(":")
             if kind == "service":
-                score = score * TABLE_INTENTS.get(self._question.intent, TABLE) + NAMED * named.get(name, 0.0)
+                score = score * table + NAMED * named.get(name, 0.0)
             best.setdefault(document, []).append((-score, row))
         falling = ((document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found)))
         chosen = _mixed(sorted(falling, key=lambda each: each[1:]), limit)
         return [self.passage(row, -score, clouds) for _, score, row in chosen]
+
+    def _compares_entries(self, names: list[_Name]) -> bool:
+        """Whether the things to compare stand in different entries, so that none of them can tell about both."""
+        entries: dict[int, set[str]] = {}
+        for name in names:
+            entries.setdefault(name.at, set()).add(name.service)
+        every = list(entries.values())
+        return self._question.intent == "comparison" and not any(
+            all(service in found for found in every) for service in {name.service for name in names}
+        )
 
     def _floor(self, named: dict[str, float]) -> float:
         """A product's name makes a question ours; a word that is also used elsewhere ("quantum") needs company."""
@@ -264,6 +278,10 @@ class _Search:
             if (named or self._subject) and len(self._question.weights) + len(self._question.synonyms) > SHORT
             else FLOOR
         )
+
+    def _held(self, row: int) -> float:
+        """What holds all of a question is worth more than what says one of its words many times."""
+        return (self._shares.get(row, 0.0) / self._whole) ** HELD if self._whole else 1.0
 
     def _order(self, row: int) -> tuple[float, int]:
         return -self._scores[row], row

@@ -146,6 +146,11 @@ def test_file_that_is_no_index_is_explained(folder: Path):
         search(folder, "anything")
 
 
+def test_keywords_of_a_section_find_it_and_are_not_quoted():
+    first, second = documents.sections("gates", "# Gates\n\nHigh.\n\n## Locks\n\nKeywords: bolt, latch\n\nOf steel.\n")
+    assert (first.keywords, second.keywords, second.text) == ("", "bolt, latch", "Of steel.")
+
+
 def test_front_matter_in_toml_names_title_and_source(folder: Path):
     (section,) = documents.read(folder)
     assert (section.title, section.url, section.text) == ("Badges", "https://a.example", "At the gate.")

@@ -35,7 +35,7 @@ async def answered(*questions: str, max_tokens: int = 1_000) -> tuple[str, Finis
     ("questions", "holds"),
     [
         (["How long can a Lambda function run?"], "AWS Lambda, timeout, longest run: **900 seconds (15 minutes)"),
-        (["How long can a Lambda function run?", "And on Azure?"], "30 minutes by default, without an upper bound"),
+        (["How long can a Lambda function run?", "And on Azure?"], "unbounded; default 30 minutes"),
         (
             ["What is the Azure counterpart of SQS?"],
             "- Azure: **[Azure Service Bus queue](https://learn.microsoft.com/",

@@ -5,6 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from wordup.questions import parse
+
 KNOWLEDGE = Path(__file__).parents[2] / "knowledge"
 QUESTIONS: list[dict[str, Any]] = tomllib.loads((KNOWLEDGE / "eval" / "questions.toml").read_text())["question"]
 LEAST = 300
@@ -68,3 +72,24 @@ def test_there_are_enough_of_every_sort() -> None:
         assert min(kinds.values()) >= 3
         assert sum(question["language"] != "en" for question in questions) >= 0.15 * len(questions)
         assert {question["language"] for question in questions} == LANGUAGES
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "intent"),
+    [
+        ("quel service GCP remplace Step Functions ?", "fr", "equivalence"),
+        ("¿qué usa Azure en lugar de Redshift?", "es", "equivalence"),
+        ("qual o limite de memória do Cloud Run?", "pt", "limit"),
+        ("Unterschied zwischen Service Bus und Event Hubs", "de", "comparison"),
+        ("come posso creare un bucket con Terraform?", "it", "howto"),
+        ("find permissions nobody uses", "en", "any"),
+        ("Standard versus Express workflows", "en", "comparison"),
+        ("number of VPCs I can create per region", "en", "limit"),
+        ("How do I raise the limit of VPCs?", "en", "howto"),
+        ("how much memory has a function", "en", "limit"),
+        ("how much does a function cost", "en", "price"),
+    ],
+)
+def test_question_tells_its_language_and_what_it_wants(text: str, language: str, intent: str) -> None:
+    question = parse(text)
+    assert (question.language, question.intent) == (language, intent)

@@ -153,6 +153,8 @@ def turns(*questions: str) -> list[Asked]:
         ),
         ("How do I rotate a secret?", "And on Google Cloud?", "article:secrets#google-secret-manager"),
         ("How do I rotate a secret?", "azure?", "service:secrets-store"),
+        ("What's the GCP counterpart of EventBridge?", "and on azure?", "service:event-bus"),
+        ("Tell me about Cloud SQL.", "what would I use on AWS instead?", "service:relational-database#amazon-rds"),
         (
             "What is a NAT gateway?",
             "How much does it cost?",

@@ -22,8 +22,10 @@ PIECES = 4  # of one passage
 SENTENCES = 6  # of a text to summarise
 # A piece is quoted when it holds this share of what the best piece holds of the question.
 QUOTED_SHARE = 0.5
-# How near to the best passage's score another must be to be told in its place.
-NEAR = 0.55
+# How near to the best passage's score another must be to be told in its place. Figures, and what a thing is, stand in
+# entries.
+NEAR = 0.85
+NEAR_ENTRY = 0.5
 
 _BADGE = "*I am running offline, without a language model.*"
 _FIELDS = (
@@ -111,7 +113,8 @@ def _told(said: str, query: str, passages: list[Passage]) -> str:
 
 def _first(question: Question, passages: list[Passage]) -> int:
     """Who asks how wants steps and code, which articles have; names, figures and choices stand in entries."""
-    near = [n for n, passage in enumerate(passages) if passage.score >= NEAR * passages[0].score]
+    least = (NEAR_ENTRY if question.intent in ("limit", "price", "concept") else NEAR) * passages[0].score
+    near = [n for n, passage in enumerate(passages) if passage.score >= least]
     if question.intent == "howto":
         articles = [n for n in near if passages[n].service is None]
         wanted = [n for n in articles if _FENCE in passages[n].text] or articles

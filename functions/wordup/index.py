@@ -114,7 +114,7 @@ def _fill(index: sqlite3.Connection, table: Sequence[Service], sections: Sequenc
     index.executemany("INSERT OR IGNORE INTO typo VALUES (?, ?)", _typos(table, names, common))
     for service in table:
         for names_of, body, *row in _facets(service):
-            _insert(index, next(count), (names_of, row[2], "", body), row)
+            _insert(index, next(count), (names_of, row[2], service.keywords, body), row)
     for section in sections:
         cloud = cloud_of(section.title)
         row = [f"article:{section.document}", section.anchor, section.title, section.text, section.url, cloud]

@@ -42,6 +42,8 @@ SMALL_TALK = frozenset(
 PASTED_CHARACTERS = 400
 # What an English word is also looked up as counts this much of it.
 SYNONYM_WEIGHT = 0.4
+# One of several English words that are one word elsewhere.
+PART_WEIGHT = 0.7
 # And so much a word that stands in questions about anything.
 FAINT_WEIGHT = 0.25
 # Longer text than this is no question; its most frequent words tell what it is about.
@@ -125,7 +127,7 @@ def parse(text: str) -> Question:
             # Several words that mean something together say it more surely than one.
             synonyms |= dict.fromkeys(english, SYNONYM_WEIGHT if width == 1 else 1.0)
         else:
-            weights |= dict.fromkeys(english, 1.0)
+            weights |= dict.fromkeys(english, 1.0 if len(english) == 1 else PART_WEIGHT)
         at += width
     if not weights:
         weights, synonyms = synonyms, {}

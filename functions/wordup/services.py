@@ -7,6 +7,7 @@ it ready for use.
     id = "message-queue"                        the document's id is `service:message-queue`
     concept = "Message queue"
     aliases = ["queue", "message broker"]       other words for the concept
+    keywords = "work, later"                    what it is also asked for by, and no name of it
     summary = "..."                             what it is
     compare = "..."                             how the three clouds' differ
 
@@ -66,6 +67,7 @@ class Service(_Entry, frozen=True, kw_only=True):
     id: str
     concept: str
     aliases: list[str] = []
+    keywords: str = ""
     summary: str
     compare: str
     aws: list[Offer] = []

@@ -152,7 +152,7 @@ def turns(*questions: str) -> list[Asked]:
             "article:nosql-databases#amazon-dynamodb-expiry-streams-backup",
         ),
         ("How do I rotate a secret?", "And on Google Cloud?", "article:secrets#google-secret-manager"),
-        ("How do I rotate a secret?", "azure?", "service:secrets-store"),
+        ("How do I rotate a secret?", "azure?", "service:secrets-store#azure-key-vault-secrets"),
         ("What's the GCP counterpart of EventBridge?", "and on azure?", "service:event-bus"),
         ("Tell me about Cloud SQL.", "what would I use on AWS instead?", "service:relational-database#amazon-rds"),
         (

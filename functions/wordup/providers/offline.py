@@ -24,7 +24,7 @@ SENTENCES = 6  # of a text to summarise
 QUOTED_SHARE = 0.5
 # How near to the best passage's score another must be to be told in its place. Figures, and what a thing is, stand in
 # entries.
-NEAR = 0.85
+NEAR = 0.9
 NEAR_ENTRY = 0.5
 
 _BADGE = "*I am running offline, without a language model.*"

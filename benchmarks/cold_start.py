@@ -11,8 +11,16 @@ to Lambda's first request for work, `answer` to the answer to the first `POST /c
 then. The functions of a cloud take turns; the first round is left out, since it fills the disk's cache. Ratios are of
 medians, to the first line's; that of `cpu` is hardly touched by what else the machine does.
 
-A processor of this machine is not a function's share of one, so the ratios say more than the milliseconds. The imports
-are of one run each, with `-X importtime`, which slows them down.
+A processor of this machine is not a function's share of one, so the ratios say more than the milliseconds.
+
+Where the time goes: `Python itself` is a process that does nothing; then what a function does until it asks for an
+event; what its first answer takes beyond a second one, which is imports, clients and connections; and that second one.
+The imports are of one run each, with `-X importtime`, which slows them down.
+
+What was cut is put back, one thing at a time, into a copy of the package: botocore's data is read anew for each client,
+Python looks for garbage as often as it likes, modules are compiled as they are imported. Besides, the package has
+botocore without boto3, the prices of models as a file in place of the package that they come from, and imports a
+provider's SDK, a retriever's index and a page when they are first asked for.
 """
 
 import argparse
@@ -32,7 +40,7 @@ from typing import Any
 
 import boto3
 
-from benchmarks import platforms, results
+from benchmarks import platforms, results, start_costs
 from benchmarks.runtime_api import FunctionFailed, Instance
 from benchmarks.starts import QUESTION, Start, children_cpu, compiled, install, interleaved, rows, sign_in
 from infra import spec
@@ -93,6 +101,16 @@ class LambdaRuntime:
                 raise FunctionFailed(f"{function.name} answered: {answer}")
         init, answered = instance.ready - instance.spawned, came - instance.spawned
         return Start(answered * 1000, (children_cpu() - cpu) * 1000, init * 1000)
+
+    def costs(self, function: Function) -> tuple[float, ...]:
+        """Seconds of the processor until it asks for an event, until its first answer, and until its second."""
+        with Instance(self.python, function.root, function.handler, function.environment, log=self._log) as instance:
+            instance.wait()
+            spent = [instance.cpu()]
+            for _ in range(2):
+                instance.invoke(function.event)
+                spent.append(instance.cpu())
+        return tuple(spent)
 
     def imports(self, function: Function) -> Counter[str]:
         """Microseconds of its imports by package, those of the standard library together."""
@@ -192,18 +210,29 @@ def main() -> None:
         found = functions(folder, running.environment, deployed(running.environment), provider.url)
         runtime = LambdaRuntime(folder)
         starts = interleaved({each.name: partial(runtime.start, each) for each in found}, arguments.repetitions)
-        profiles = {each.name: runtime.imports(each) for each in found if each.name in (BASELINE, OFFLINE, OPENAI)}
+        looked_into = [each for each in found if each.name in (BASELINE, OFFLINE, OPENAI)]
+        profiles = {each.name: runtime.imports(each) for each in looked_into}
+        rounds = [{each.name: runtime.costs(each) for each in looked_into} for _ in range(arguments.repetitions)]
+        costs = {each.name: [costs[each.name] for costs in rounds] for each in looked_into}
+        offline = next(each for each in found if each.name == OFFLINE)
+        tables = {
+            "Milliseconds of the processor, AWS": start_costs.steps(costs, runtime.python),
+            "Milliseconds of imports until the first answer, AWS": import_rows(profiles),
+            f"{OFFLINE}, with what was cut put back": start_costs.cuts(
+                offline, runtime.start, folder / "cuts", arguments.repetitions
+            ),
+        }
         clouds = {}
         for cloud, prepared in {"Google Cloud": platforms.gcp, "Azure": platforms.azure}.items():
             with prepared(folder / cloud, provider.url) as cases:
                 clouds[cloud] = rows(interleaved(cases, arguments.repetitions))
     title = f"{arguments.repetitions} cold starts of each"
-    tables = {
+    published = {
         f"AWS, {title}": rows(starts),
         **{f"{cloud}, {title}": cells for cloud, cells in clouds.items()},
-        "Milliseconds of imports until the first answer, AWS": import_rows(profiles),
+        **tables,
     }
-    results.publish("cold_start", tables, VERSIONS, as_json=arguments.json)
+    results.publish("cold_start", published, VERSIONS, as_json=arguments.json)
 
 
 if __name__ == "__main__":

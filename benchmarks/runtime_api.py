@@ -78,6 +78,11 @@ class Instance:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
+    def cpu(self) -> float:
+        """Seconds of the processor so far, of all its threads: https://docs.kernel.org/scheduler/sched-stats.html."""
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
     def wait(self, *, timeout: float = 30.0) -> None:
         """Until it asks for work, or for its snapshot. Raises FunctionFailed."""
         while not self._api.settled.wait(POLL_SECONDS):

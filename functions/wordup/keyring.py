@@ -66,9 +66,12 @@ class Ring(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SecretReader:
-    """Reads `<scheme>:<name>#<field>` through the adapter of its scheme."""
+    """Reads `<scheme>:<name>#<field>` through the adapter of its scheme.
 
-    def __init__(self, adapters: Mapping[str, Secrets], *, clock: Callable[[], float] = time.monotonic) -> None:
+    By the clock on the wall: a function that is frozen between two requests may find the monotonic one where it was.
+    """
+
+    def __init__(self, adapters: Mapping[str, Secrets], *, clock: Callable[[], float] = time.time) -> None:
         self._adapters = adapters
         self._clock = clock
         self._cache: dict[str, tuple[float, str]] = {}
@@ -77,8 +80,8 @@ class SecretReader:
         """The secret's text, or its field's. `newest` looks past the cache. Raises SecretUnavailable."""
         location, _, field = reference.partition("#")
         now = self._clock()
-        age, text = self._cache.get(location, (-CACHE_SECONDS, ""))
-        if now - age >= (REFETCH_SECONDS if newest else CACHE_SECONDS):
+        came, text = self._cache.get(location, (-CACHE_SECONDS, ""))
+        if not 0 <= now - came < (REFETCH_SECONDS if newest else CACHE_SECONDS):  # below 0 somebody set the clock
             scheme, _, name = location.partition(":")
             if scheme not in self._adapters:
                 known = ", ".join(sorted(self._adapters))

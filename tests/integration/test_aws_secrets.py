@@ -8,9 +8,11 @@ from unittest.mock import patch
 
 import botocore.session
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from tests.emulators import AWS_ENVIRONMENT, moto_server
 from tests.proxy import Answer, Proxy
+from wordup.aws_session import new_session
 from wordup.errors import SecretUnavailable
 from wordup.keyring import SecretReader
 from wordup.secrets.aws import ATTEMPTS, ERRORS, AWSSecrets
@@ -80,3 +82,16 @@ def test_every_error_of_the_service_is_in_the_table():
     assert len(refusals) >= 5
     # AccessDeniedException is every service's, and in no model.
     assert set(ERRORS) == refusals | {"AccessDeniedException"}
+
+
+async def test_second_client_of_a_process_reads_only_its_own_services_data(
+    server: str, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[str] = []
+    load = JSONFileLoader.load_file
+    monkeypatch.setattr(JSONFileLoader, "load_file", lambda self, path: read.append(path) or load(self, path))
+    await AWSSecrets(server).read("wordup")
+    del read[:]
+    new_session().create_client("dynamodb", endpoint_url=server).close()
+    await AWSSecrets(server).read("wordup")
+    assert [path for path in read if "dynamodb" not in path] == []

@@ -64,6 +64,23 @@ async def test_secret_is_read_once_in_five_minutes_and_forged_kids_do_not_flood(
     clock.now += REFETCH_SECONDS
     assert await ring.verifying_key("forged") is None
     assert adapter.reads == 2
+    clock.now += CACHE_SECONDS - 1
+    await ring.signing_key()
+    assert adapter.reads == 2
+    clock.now += 1
+    await ring.signing_key()
+    assert adapter.reads == 3
+
+
+async def test_secret_is_read_again_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    path, clock, adapter = tmp_path / "ring.json", Clock(), Counting()
+    path.write_text(new_ring())
+    ring = KeyRing(SecretReader({"file": adapter}, clock=clock), f"file:{path}")
+    await ring.signing_key()
+    clock.now -= 900
+    await ring.signing_key()
+    await ring.signing_key()
+    assert adapter.reads == 2
 
 
 def test_published_key_verifies_before_it_signs_and_the_old_one_after() -> None:

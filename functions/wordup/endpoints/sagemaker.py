@@ -76,7 +76,8 @@ class SageMakerEndpoint:
     def _connected(self) -> Any:
         if not self._client:
             from botocore.config import Config
-            from botocore.session import get_session
+
+            from wordup.aws_session import new_session
 
             # A drawing that was sent twice is paid twice.
             config = Config(
@@ -85,7 +86,7 @@ class SageMakerEndpoint:
                 retries={"total_max_attempts": 1},
                 max_pool_connections=THREADS,
             )
-            self._client = get_session().create_client(
+            self._client = new_session().create_client(
                 "sagemaker-runtime", self._region or None, endpoint_url=self._url or None, config=config
             )
         return self._client

@@ -41,9 +41,10 @@ class AWSSecrets:
         with self._connecting:
             if self._client is None:
                 import botocore.config
-                import botocore.session
 
-                self._client = botocore.session.Session().create_client(
+                from wordup.aws_session import new_session
+
+                self._client = new_session().create_client(
                     "secretsmanager",
                     endpoint_url=self._endpoint or None,
                     config=botocore.config.Config(

@@ -15,9 +15,9 @@ from typing import Any
 
 import botocore.config
 import botocore.exceptions
-import botocore.session
 import msgspec
 
+from wordup.aws_session import new_session
 from wordup.errors import RowTooLarge, StoreUnavailable
 from wordup.stores.base import Add, Delete, Operation, Page, Row, check
 from wordup.stores.dynamodb_items import LIVE, Attributes, counts, failure, key, lives, row, values, write_request
@@ -175,7 +175,7 @@ class DynamoDBStore:
     def _connected(self) -> Any:
         with self._connecting:
             if self._client is None:
-                self._client = botocore.session.Session().create_client(
+                self._client = new_session().create_client(
                     "dynamodb",
                     endpoint_url=self._endpoint or None,
                     config=botocore.config.Config(

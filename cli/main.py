@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import chat, console, data, deploy, doctor, generate, knowledge, models, secret, serve, user
+from cli import chat, console, data, deploy, doctor, feedback, generate, knowledge, models, secret, serve, user
 from wordup.errors import WordUpError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command()(models.models)
 app.command()(generate.generate)
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(user.app, name="user")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(data.app, name="data")
 app.add_typer(secret.app, name="secret")
 

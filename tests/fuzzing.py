@@ -130,9 +130,13 @@ def main(wanted: int) -> int:
         for name, entry in ENTRIES.items():
             with tempfile.TemporaryDirectory() as temporary, entry.running(Path(temporary)) as url:
                 found = fuzz(url, Path(temporary), entry.methods, examples=100, seed=seed)
-            total.update({f"{name} {status // 100}xx": count for status, count in found.statuses.items()})
+            for status, count in found.statuses.items():
+                total[f"{name} {status // 100}xx"] += count
             failed = failed or not found.passed
-            print(f"seed {seed}, {name}: {found.statuses.total()} requests, {dict(sorted(found.statuses.items()))}")
+            print(
+                f"seed {seed}, {name}: {found.statuses.total()} requests, {dict(sorted(found.statuses.items()))}",
+                flush=True,
+            )
             if not found.passed:
                 print(found.report)
         seed += 1

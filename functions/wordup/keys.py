@@ -10,6 +10,8 @@ import time
 
 from wordup.ids import inverted
 
+USERS = "u:"
+TURNS = "turn:"
 ERASED = "erased"
 KEY = "key"
 DAY_SECONDS = 86_400
@@ -23,7 +25,7 @@ def digest(text: str) -> str:
 
 def user(issuer: str, subject: str) -> str:
     """A user's partition. Hashed, so that no id meets a database's key rules and none is readable in the table."""
-    return "u:" + digest(f"{issuer}|{subject}")
+    return USERS + digest(f"{issuer}|{subject}")
 
 
 def access_key(key: str) -> str:
@@ -47,7 +49,7 @@ def conversation(conversation_id: str) -> str:
 
 def turns(conversation_id: str) -> str:
     """The prefix of a conversation's turns, newest first."""
-    return f"turn:{conversation_id}:"
+    return f"{TURNS}{conversation_id}:"
 
 
 def turn(conversation_id: str, turn_id: str) -> str:

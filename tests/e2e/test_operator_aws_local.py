@@ -1,4 +1,4 @@
-"""What an operator does to a deployed bot while people talk to it: new keys, its data out and in again."""
+"""What an operator does to a deployed bot while people talk to it: new keys, its feedback, its data out and in again."""
 
 import json
 from collections.abc import Iterator
@@ -65,7 +65,11 @@ def test_provider_key_is_put_where_the_function_reads_it(deployed_bot: DeployedB
 
 def test_stored_rows_leave_the_deployed_bot_and_come_back(deployed_bot: DeployedBot, tmp_path: Path):
     cloud, file = deployed_bot.cloud, str(tmp_path / "archive")
-    assert deployed_bot.sign_in().ask("What is AWS Lambda?").status_code == 200
+    caller = deployed_bot.sign_in()
+    message_id = caller.ask("What is AWS Lambda?").json()["message_id"]
+    assert caller.http.put(f"/v1/messages/{message_id}/feedback", json={"rating": "down", "comment": "!"}).is_success
+    told = cloud.wordup("feedback", "report", "--to", "local")
+    assert [each["message_id"] for each in told["comments"]] == [message_id]
     exported = cloud.wordup("data", "export", file, "--from", "local")
     assert exported["kinds"]["u:turn"] >= 1
     done = cloud.wordup("data", "import", file, "--to", "local")

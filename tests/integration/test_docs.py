@@ -100,7 +100,7 @@ def test_readme_names_every_command():
 
 def test_commands_of_the_readme_that_need_no_cloud_run(tmp_path: Path):
     text = (ROOT / "README.md").read_text()
-    people = ["user add NAME", "user list", "user usage NAME", "user export NAME"]
+    people = ["user add NAME", "user list", "user usage NAME", "user export NAME", "feedback report"]
     for line in ("models", *people, "data export FILE", "data import FILE", "user revoke NAME", "user erase NAME"):
         assert f"`wordup {line}`" in text
         done = wordup(tmp_path, *line.split())

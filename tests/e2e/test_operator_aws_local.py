@@ -1,4 +1,4 @@
-"""What an operator does to a deployed bot while people talk to it: new keys, its feedback, its data out and in again."""
+"""What an operator does to a deployed bot while people talk to it: new keys, feedback, its data out and in again."""
 
 import json
 from collections.abc import Iterator

@@ -2,8 +2,10 @@
 
 import importlib
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from infra import package
@@ -34,6 +36,8 @@ def _machine(target: str) -> Iterator[Check]:
     right = sys.version_info[:2] == package.PYTHON
     yield Check(name="Python", ok=right, found=found, mend="" if right else f"Packages are for {wanted}: `make setup`.")
     yield asked("uv", lambda: str(package.uv()))
+    with closing(sqlite3.connect(":memory:")) as database:
+        yield full_text_search(database)
     if target in ("aws", "local"):
         node = shutil.which("node", path=str(Path(sys.executable).parent))
         yield Check(name="Node", ok=bool(node), found=node or "none", mend="" if node else "Run `make setup`.")
@@ -45,6 +49,15 @@ def _machine(target: str) -> Iterator[Check]:
             found="installed" if there else "none",
             mend="" if there else "Run `make setup`.",
         )
+
+
+def full_text_search(database: sqlite3.Connection) -> Check:
+    """Whether SQLite can open the index of the knowledge: some builds of Python come without FTS5."""
+    try:
+        database.execute("CREATE VIRTUAL TABLE temp.trial USING fts5(text)")
+    except sqlite3.Error as error:
+        return Check(name="SQLite", ok=False, found=str(error), mend="Use a Python whose SQLite has FTS5.")
+    return Check(name="SQLite", ok=True, found=f"{sqlite3.sqlite_version} with FTS5")
 
 
 def _account(target: str, spec: DeploymentSpec) -> Iterator[Check]:

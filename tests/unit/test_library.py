@@ -1,5 +1,9 @@
 """An operator's documents: read once, kept by digest, and left out by name where they cannot be read."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 from cli import extract, library
 from wordup.retrieval import Knowledge
 
+FILES = 2_000
 HTML = """<html><head><title>Badge desk</title></head><body><nav>menu</nav>
 <h2>Opening hours</h2><p>The badge desk opens at nine.</p>
 <pre>badge --print</pre><script>steal()</script></body></html>"""
@@ -85,6 +90,26 @@ def test_interrupted_build_goes_on_where_it_was(handbook: Path, tmp_path: Path):
         books.add([handbook], interrupt)
     resumed = build(handbook, tmp_path)
     assert (resumed.added, resumed.unchanged) == (1, 2)
+
+
+def test_two_thousand_files_are_built_by_one_command_that_was_interrupted(tmp_path: Path):
+    folder = tmp_path / "machines"
+    folder.mkdir()
+    for number in range(FILES):
+        (folder / f"{number:04}.md").write_text(f"# Machine {number}\n\nIts zweihander gate number {number} opens.\n")
+
+    def interrupt(done: int, _total: int) -> None:
+        if done == FILES // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), library.opened(tmp_path / "data") as books:
+        books.add([folder], interrupt)
+    command = [sys.executable, "-m", "cli.main", "knowledge", "build", str(folder), "--json"]
+    environment = os.environ | {"WORDUP_DATA_DIR": str(tmp_path / "data")}
+    built = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    counted = json.loads(built.stdout)
+    assert (counted["added"], counted["unchanged"], counted["passages"]) == (FILES // 2, FILES // 2, FILES)
+    assert any("number 1999" in each for each in found(tmp_path, "Which zweihander gate is number 1999?"))
 
 
 def test_file_that_cannot_be_read_is_named_and_the_rest_built(

@@ -1,10 +1,13 @@
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from infra import toolchain
+from infra.doctor import full_text_search
 
 
 def test_piece_is_made_only_from_what_it_was_made_of(tmp_path: Path) -> None:
@@ -89,3 +92,12 @@ def test_purpose_that_is_unknown_is_refused() -> None:
 
     assert answer.returncode == 2
     assert "local, aws, gcp" in answer.stderr
+
+
+def test_doctor_sees_whether_sqlite_has_full_text_search() -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        assert full_text_search(database).ok
+        database.execute("DROP TABLE temp.trial")
+        database.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_CREATE_VTABLE else 0)
+        refused = full_text_search(database)
+    assert (refused.ok, refused.mend) == (False, "Use a Python whose SQLite has FTS5.")

@@ -202,7 +202,9 @@ class OperationsStack(Stack):
                     [
                         m.table("ConsumedReadCapacityUnits", "Sum"),
                         m.table("ConsumedWriteCapacityUnits", "Sum"),
-                        m.table("ThrottledRequests", "Sum"),
+                        # Not ThrottledRequests, which is counted by operation only.
+                        m.table("ReadThrottleEvents", "Sum"),
+                        m.table("WriteThrottleEvents", "Sum"),
                     ],
                 )
             ],

@@ -24,6 +24,22 @@ IDLE_USD = {
 }
 
 
+# AWS's own metrics, by the dimensions they are published by; under others there is no data, and nothing says so.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
+PUBLISHED = {
+    ("AWS/ApiGateway", "ApiName", "Stage"): {"4XXError", "5XXError", "Count", "Latency"},
+    ("AWS/Lambda", "FunctionName", "Resource"): {"ConcurrentExecutions", "Errors", "Invocations", "Throttles"},
+    ("AWS/DynamoDB", "TableName"): {
+        "ConsumedReadCapacityUnits",
+        "ConsumedWriteCapacityUnits",
+        "ReadThrottleEvents",
+        "WriteThrottleEvents",
+    },
+}
+
+
 def alarms(found: Any) -> dict[str, Any]:
     return {each["Properties"]["AlarmName"]: each["Properties"] for each in all_of(found, "AWS::CloudWatch::Alarm")}
 
@@ -200,6 +216,25 @@ def test_dashboard_shows_every_metric_of_the_bot(synthesized: Templates):
     body = json.dumps(only(synthesized("production"), "AWS::CloudWatch::Dashboard")["DashboardBody"])
     metrics = "Turns TurnLatency TimeToFirstToken InputTokens OutputTokens CostUSD Blocked Limited Errors BudgetRefused"
     assert [name for name in metrics.split() if name not in body] == []
+
+
+def test_metrics_of_awss_own_are_asked_for_as_aws_publishes_them(synthesized: Templates):
+    found = synthesized("furnished")
+    parts = only(found, "AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Join"][1]
+    widgets = json.loads("".join(part if isinstance(part, str) else "us-east-1" for part in parts))["widgets"]
+    lines = [line for widget in widgets for line in widget["properties"]["metrics"] if isinstance(line[0], str)]
+    asked = {(line[0], *line[2:-1:2], line[1]) for line in lines}
+    stats = [
+        each["MetricStat"]["Metric"]
+        for a in alarms(found).values()
+        for each in a.get("Metrics", [])
+        if "MetricStat" in each
+    ]
+    watched = [*stats, *(a for a in alarms(found).values() if "MetricName" in a)]
+    asked |= {(m["Namespace"], *sorted(each["Name"] for each in m["Dimensions"]), m["MetricName"]) for m in watched}
+    theirs = {metric for metric in asked if metric[0].startswith("AWS/")}
+    assert len(theirs) == 12
+    assert [metric for metric in theirs if metric[-1] not in PUBLISHED[metric[:-1]]] == []
 
 
 def test_tags_of_the_operator_are_on_what_takes_tags(synthesized: Templates):

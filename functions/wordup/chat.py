@@ -1,8 +1,8 @@
 """The chat turn: admit, read, answer, record.
 
 1. Claim the Idempotency-Key, count the request and reserve the worst case: one write in the user's partition.
-2. Reserve the deployment's share of the money; then read, side by side, the newest turns, the conversation and the
-   user's tombstone.
+2. Side by side: reserve the deployment's share of the money; read the newest turns, the conversation and the user's
+   tombstone.
 3. Retrieve, ask the provider, hand its deltas on.
 4. One write stores the whole turn, moves the conversation up, settles the reservation, finishes the claim.
 
@@ -193,8 +193,15 @@ class Chat:
         share: Share | None = None
         usage: Usage | None = None
         try:
-            share = await self._budget.reserve(draft.hold.data["micros"])
-            conversation, past = await self._read(draft)
+            reserved, read = await asyncio.gather(
+                self._budget.reserve(draft.hold.data["micros"]), self._read(draft), return_exceptions=True
+            )
+            if isinstance(reserved, BaseException):
+                raise reserved
+            share = reserved
+            if isinstance(read, BaseException):
+                raise read
+            conversation, past = read
             passages = self._knowledge.search(contextual_query(draft.question, past))
             running.events.put_nowait(_started(draft))
             finish = await self._stream(running, past, passages)

@@ -25,7 +25,7 @@ from wordup.errors import ConfigurationError, StoreUnavailable, WordUpError
 from wordup.stores.base import Store
 
 PURGE_SECONDS = 3600
-PURGE_ROWS = 500  # one transaction's worth: a turn never waits long behind it
+PURGE_ROWS = 100  # one transaction's worth: a turn never waits long behind it
 DRAIN_MARGIN_SECONDS = 5
 
 

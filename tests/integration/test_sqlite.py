@@ -1,17 +1,18 @@
-"""What SQLiteStore does beyond the port: calls that share a transaction, and the disk that is waited for later."""
+"""What SQLiteStore does beyond the port: calls on the event loop, and the disk that is waited for later."""
 
 import asyncio
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from wordup.errors import CeilingReached, ConditionFailed, StoreUnavailable
-from wordup.stores.base import Add, Put
-from wordup.stores.sqlite import IDLE_SECONDS, SQLiteStore
+from wordup.errors import StoreUnavailable
+from wordup.stores.base import Put, every
+from wordup.stores.sqlite import SQLiteStore
 
 
 @pytest.fixture
@@ -26,41 +27,40 @@ async def store(path: Path) -> AsyncGenerator[SQLiteStore]:
     await opened.close()
 
 
-async def test_refused_call_leaves_those_beside_it_alone(store: SQLiteStore) -> None:
-    add = Add(sk="counter", counts={"n": 1}, ceilings={"n": 5})
-    outcomes = await asyncio.gather(
-        *(store.add("p", add) for _ in range(8)),
-        store.write("p", [Put(sk="a"), Put(sk="counter", if_absent=True)]),
-        store.write("p", [Put(sk="b")]),
-        store.get("p", "b"),
-        return_exceptions=True,
-    )
-    assert [outcome["n"] for outcome in outcomes[:8] if isinstance(outcome, dict)] == [1, 2, 3, 4, 5]
-    assert sum(isinstance(outcome, CeilingReached) for outcome in outcomes) == 3
-    assert isinstance(outcomes[8], ConditionFailed)
-    assert [row.sk for row in (await store.query("p", "", limit=10)).rows] == ["b", "counter"]
-    assert outcomes[10] is not None  # reads see what was written before them
-
-
-async def test_transaction_that_cannot_begin_fails_all_that_share_it(store: SQLiteStore, path: Path) -> None:
+async def test_call_gives_up_where_another_process_writes_on(store: SQLiteStore, path: Path) -> None:
     await store.write("p", [Put(sk="a")])
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    calls = [store.write("p", [Put(sk=name)]) for name in "bcd"]
-    outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
-    other.execute("ROLLBACK")
-    other.close()
-    await store.write("p", [Put(sk="e")])
-    assert [row.sk for row in (await store.query("p", "", limit=10)).rows] == ["a", "e"]
+    with another_writes(path):
+        beside = asyncio.create_task(asyncio.sleep(0.01))
+        with pytest.raises(StoreUnavailable):
+            await store.write("p", [Put(sk="b")])
+        assert beside.done()  # the loop went on meanwhile
+        assert await store.get("p", "a") is not None
+    await store.write("p", [Put(sk="c")])
+    assert [row.sk for row in (await store.query("p", "", limit=10)).rows] == ["a", "c"]
 
 
-async def test_commits_reach_the_file_when_nothing_else_is_to_be_done(store: SQLiteStore, path: Path) -> None:
+async def test_long_reading_lets_others_go_on(store: SQLiteStore) -> None:
+    await store.write("p", [Put(sk=str(number)) for number in range(20)])
+    others = 0
+
+    async def count() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    assert len([row async for row in every(store, "p", "", page=1)]) == 20
+    counting.cancel()
+    assert others >= 20
+
+
+async def test_commits_reach_the_file_by_themselves(store: SQLiteStore, path: Path) -> None:
     await store.write("p", [Put(sk="a")])
     await until(lambda: rows_of_the_file_alone(path) == 1)
 
 
-async def test_commits_reach_the_file_also_of_a_store_that_never_rests(store: SQLiteStore, path: Path) -> None:
+async def test_commits_reach_the_file_of_a_store_that_never_rests(store: SQLiteStore, path: Path) -> None:
     written = 0
 
     async def write_on() -> None:
@@ -68,9 +68,9 @@ async def test_commits_reach_the_file_also_of_a_store_that_never_rests(store: SQ
         while True:
             await store.write("p", [Put(sk=str(written))])
             written += 1
-            await asyncio.sleep(IDLE_SECONDS / 5)
+            await asyncio.sleep(0.01)
 
-    await store.write("p", [])
+    await store.write("p", [])  # makes the file
     writing = asyncio.create_task(write_on())
     await until(lambda: rows_of_the_file_alone(path) > 0)
     writing.cancel()
@@ -83,11 +83,14 @@ async def test_closed_store_opens_again(store: SQLiteStore) -> None:
     assert await store.get("p", "a") is not None
 
 
-async def test_call_whose_caller_left_is_done_all_the_same(store: SQLiteStore) -> None:
-    call = asyncio.create_task(store.write("p", [Put(sk="a")]))
-    await asyncio.sleep(0)
-    call.cancel()
-    assert await store.get("p", "a") is not None
+@contextmanager
+def another_writes(path: Path) -> Generator[None]:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
 
 
 def rows_of_the_file_alone(path: Path) -> int:

@@ -1,21 +1,18 @@
-"""SQLite, for the self-hosted home: one file, one table, one thread.
+"""SQLite, for the self-hosted home: one file, one table, on the event loop.
 
-The thread does what is waiting for it in one transaction, a savepoint for each. A commit survives the end of the
-process; a power cut loses at most what was committed in the last LONGEST_UNSYNCED_SECONDS: the disk is waited for when
-there is nothing else to do (docs/adr/0008-a-commit-does-not-wait-for-the-disk.md).
+A call takes less time than handing it to a thread would, because none waits for the disk: a commit survives the end of
+the process, and a thread brings it to the disk within the next second (docs/adr/0008-sqlite-on-the-event-loop.md).
 """
 
 import asyncio
 import contextlib
 import logging
-import queue
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -25,10 +22,10 @@ from wordup.stores.base import SCHEMA_VERSION, Add, Delete, Operation, Page, Put
 
 T = TypeVar("T")
 BUSY_SECONDS = 5.0
-OPEN_POLL_SECONDS = 0.01
-IDLE_SECONDS = 0.1
-LONGEST_UNSYNCED_SECONDS = 1.0
-TRANSACTION_JOBS = 64
+BUSY_POLL_SECONDS = 0.005
+SYNC_SECONDS = 0.5
+# Half a second of writes is less; SQLite's own checkpoints, in a commit, would hold up every turn.
+LOG_PAGES = 16_384
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
@@ -59,16 +56,6 @@ def _translated() -> Generator[None]:
         raise StoreUnavailable from error
 
 
-class _Job(NamedTuple):
-    """A call, and who awaits what it gives."""
-
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    writes: bool
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-
-
 class SQLiteStore:
     """`path` is the database file; its folder is made at first use. `clock` gives seconds since the epoch;
     `busy_seconds` is how long a write waits for another process's."""
@@ -79,20 +66,19 @@ class SQLiteStore:
         self._path = path
         self._busy_seconds = busy_seconds
         self._clock = clock
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
-        self._unsynced_since: float | None = None
+        self._unsynced = False
+        self._syncing: asyncio.Task[None] | None = None
 
     async def get(self, pk: str, sk: str) -> Row | None:
         return await self._run(self._get, pk, sk)
 
     async def write(self, pk: str, operations: list[Operation]) -> None:
         check(operations)
-        await self._run(self._write, pk, operations, writes=True)
+        await self._commit(self._write, pk, operations)
 
     async def add(self, pk: str, operation: Add) -> dict[str, int]:
-        return await self._run(self._apply, pk, operation, writes=True)
+        return await self._commit(self._apply, pk, operation)
 
     async def query(self, pk: str, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
         return await self._run(self._query, pk, prefix, limit, cursor)
@@ -101,80 +87,56 @@ class SQLiteStore:
         return await self._run(self._scan, prefix, limit, cursor)
 
     async def purge(self, *, limit: int) -> int:
-        return await self._run(self._purge, limit, writes=True)
+        return await self._commit(self._purge, limit)
 
     async def close(self) -> None:
-        if self._thread is not None:
-            self._jobs.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+        """Everything is on the disk then."""
+        if self._syncing is not None:
+            self._syncing.cancel()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    async def _run(self, function: Callable[..., T], *arguments: Any, writes: bool = False) -> T:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(loop, future, writes, function, arguments))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="sqlite", daemon=True)
-            self._thread.start()
-        return await future
-
-    def _serve(self) -> None:
-        """The thread: until `close`."""
-        try:
-            ending = False
-            while not ending:
-                taken = self._waiting()
-                ending = taken[-1] is None
-                jobs = [job for job in taken if job is not None]
-                outcomes = self._perform(jobs)
-                for loop in {job.loop for job in jobs}:
-                    told = [
-                        (job.future, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if job.loop is loop
-                    ]
-                    with contextlib.suppress(RuntimeError):  # closed: nobody awaits any more
-                        loop.call_soon_threadsafe(_tell, told)
-        finally:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    def _waiting(self) -> list[_Job | None]:
-        """The calls to be done next, in their order; after the last one ever, None."""
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """After the others whose turn it is, so that nobody who reads page after page keeps them waiting."""
+        await asyncio.sleep(0)
+        until = time.monotonic() + self._busy_seconds
         while True:
-            since = self._unsynced_since
-            if since is not None and time.monotonic() - since > LONGEST_UNSYNCED_SECONDS:
-                self._sync()
-            try:
-                jobs = [self._jobs.get(timeout=None if self._unsynced_since is None else IDLE_SECONDS)]
-                break
-            except queue.Empty:
-                self._sync()
-        with contextlib.suppress(queue.Empty):
-            while jobs[-1] is not None and len(jobs) < TRANSACTION_JOBS:
-                jobs.append(self._jobs.get_nowait())
-        return jobs
-
-    def _sync(self) -> None:
-        """Waits for the disk: a checkpoint does, and keeps the log short."""
-        self._unsynced_since = None
-        try:
-            self._open().execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except (sqlite3.Error, StoreUnavailable) as error:
-            logs.write(logging.WARNING, "checkpoint failed", cause=type(error).__name__)
-
-    def _perform(self, jobs: list[_Job]) -> list[Any]:
-        """What each gives, or the exception it raises."""
-        try:
             with _translated():
-                connection = self._open()
-                if not any(job.writes for job in jobs):
-                    return [_outcome(job) for job in jobs]
-                with _transaction(connection):
-                    outcomes = [_saved(connection, job) for job in jobs]
-                self._unsynced_since = self._unsynced_since or time.monotonic()
-                return outcomes
-        except StoreUnavailable as error:
-            return [error] * len(jobs)
+                try:
+                    return function(*arguments)
+                except sqlite3.OperationalError as error:  # another process writes
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                        raise
+            await asyncio.sleep(BUSY_POLL_SECONDS)
+
+    async def _commit(self, function: Callable[..., T], *arguments: Any) -> T:
+        done = await self._run(self._transaction, function, *arguments)
+        self._unsynced = True
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.create_task(self._sync())
+        return done
+
+    async def _sync(self) -> None:
+        while self._unsynced:
+            await asyncio.sleep(SYNC_SECONDS)
+            self._unsynced = False
+            try:
+                await asyncio.to_thread(_checkpoint, self._path)
+            except sqlite3.Error as error:
+                logs.write(logging.WARNING, "checkpoint_failed", cause=type(error).__name__)
+
+    def _transaction(self, function: Callable[..., T], *arguments: Any) -> T:
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            done = function(*arguments)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return done
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -183,29 +145,17 @@ class SQLiteStore:
                 self._path.touch(0o600)  # its owner's alone, and so are the files that SQLite puts beside it
             except OSError as error:
                 raise StoreUnavailable(f"The data folder cannot be written: {error.strerror}.") from error
-            connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
+            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
             try:
-                self._use_log(connection)
-                connection.execute("PRAGMA synchronous = NORMAL")  # `_sync` waits for the disk, a commit does not
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
                 connection.executescript(_SCHEMA)
             except sqlite3.Error:
                 connection.close()
                 raise
             self._connection = connection
         return self._connection
-
-    def _use_log(self, connection: sqlite3.Connection) -> None:
-        """SQLite itself does not wait here for another process that opens the same new file."""
-        until = time.monotonic() + self._busy_seconds
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                    raise
-                time.sleep(OPEN_POLL_SECONDS)
-            else:
-                return
 
     def _get(self, pk: str, sk: str) -> Row | None:
         found = self._open().execute(_GET, (pk, sk)).fetchone()
@@ -265,43 +215,10 @@ class SQLiteStore:
         return self._open().execute(_PURGE, (self._clock(), limit)).rowcount
 
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Generator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _saved(connection: sqlite3.Connection, job: _Job) -> Any:
-    """The outcome of one call of a transaction, of which nothing stays if it is an exception."""
-    connection.execute("SAVEPOINT job")
-    outcome = _outcome(job)
-    if isinstance(outcome, BaseException):
-        connection.execute("ROLLBACK TO job")
-    connection.execute("RELEASE job")
-    return outcome
-
-
-def _outcome(job: _Job) -> Any:
-    try:
-        with _translated():
-            return job.function(*job.arguments)
-    except Exception as error:  # noqa: BLE001 - raised again where it is awaited
-        return error
-
-
-def _tell(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, outcome in outcomes:
-        if future.cancelled():
-            continue
-        if isinstance(outcome, BaseException):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+def _checkpoint(path: Path) -> None:
+    """Waits until everything that was committed is on the disk, on a connection of its own."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _differs(row: Row | None, version: str | None) -> bool:

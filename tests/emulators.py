@@ -17,6 +17,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 from infra.local import azurite, firestore, ministack
+from infra.local.emulator import HOST, free_port, running
 from wordup.stores.azure_tables import AZURITE
 
 # What every AWS client in a test signs with; the emulators take any key.
@@ -88,6 +89,17 @@ def node_firestore_server(folder: Path) -> Generator[str]:
 def azurite_server(folder: Path) -> Generator[str]:
     with azurite.started(folder) as url:
         yield url
+
+
+@contextmanager
+def azurite_blobs(folder: Path) -> Generator[str]:
+    """The account's blob URL."""
+    port = free_port()
+    options = ["--blobHost", HOST, "--blobPort", str(port), "--inMemoryPersistence"]
+    options += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+    main = azurite.MAIN.parents[1] / "blob" / "main.js"
+    with running("Azurite", [azurite.NODE, main, *options], folder, port=port):
+        yield f"http://{HOST}:{port}/{azurite.ACCOUNT}"
 
 
 async def create_azure_table(url: str, name: str) -> None:

@@ -32,8 +32,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def inference_server(folder: Path) -> Generator[int]:
-    """The port of a ready server that has every platform's routes and does every task."""
+def inference_server(folder: Path, **environment: str) -> Generator[int]:
+    """The port of a ready server that has every platform's routes and does every task; `environment` is added to its
+    own."""
     if not PYTHON.exists():
         raise RuntimeError("inference/.venv is missing; make it: python3 inference/toolchain.py setup")
     made = subprocess.run(
@@ -53,7 +54,7 @@ def inference_server(folder: Path) -> Generator[int]:
         "INFERENCE_LOG_LEVEL": "WARNING",
     }
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    process = subprocess.Popen([PYTHON, "-m", "serving"], cwd=INFERENCE, env=inherited | settings)
+    process = subprocess.Popen([PYTHON, "-m", "serving"], cwd=INFERENCE, env=inherited | settings | environment)
     try:
         deadline = time.monotonic() + SECONDS
         while not _ready(port):

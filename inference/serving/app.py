@@ -48,6 +48,8 @@ STATUS: tuple[tuple[type[InferenceError], int], ...] = (
 )
 # nginx's status for a caller who left; it is counted and logged, nobody receives it.
 CLIENT_LEFT = 499
+# The one header of ours that SageMaker gives to its caller, as CustomAttributes (InvokeEndpoint API reference).
+_CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 # Proxies end connections that stay silent; a comment line is no event.
 _KEEP_ALIVE_SECONDS = 15
 
@@ -164,8 +166,11 @@ class Predict:
         async with self._service.start(ask) as running:
             answers = await self._service.finish(ask, running)
         body, media_type = render(ask, answers)
-        seeds = [str(answer.seed) for answer in answers if isinstance(answer, Generated)]
-        return Response(body, media_type=media_type, headers={"X-Seed": ",".join(seeds)} if seeds else None)
+        one = answers[0]
+        # Of instances each answer tells its own; a header is too short for many.
+        told = isinstance(one, Generated) and not ask.instances
+        headers = {"X-Seed": str(one.seed), _CUSTOM_ATTRIBUTES: f"seed={one.seed}"} if told else None
+        return Response(body, media_type=media_type, headers=headers)
 
     async def _until_left(self, receive: Receive, work: Awaitable[Response]) -> Response:
         """The work's result. Stops it when the caller leaves (_Left) or the time is over (TimedOut)."""

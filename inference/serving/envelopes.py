@@ -12,7 +12,7 @@ import msgspec
 
 from serving.errors import InvalidField, MalformedJSON, NotAcceptable
 from serving.outputs import MEDIA_TYPES, Answer, Generated
-from serving.requests import Classify, Request, Text2Video
+from serving.requests import MAX_SEED, Classify, Request, Text2Video
 
 Kind = Literal["json", "events", "file"]
 _FORMATS = {media_type: kind for kind, media_type in MEDIA_TYPES.items()}
@@ -66,9 +66,22 @@ def _instances(fields: _Object, most: int) -> list[tuple[Request, str]]:
         raise InvalidField("/instances", f"This server takes 1 to {most} instances at once, not {len(instances)}.")
     merged = [parameters | _object(raw, f"/instances/{index}") for index, raw in enumerate(instances)]
     return [
-        (_request(msgspec.json.encode(one), f"/instances/{index}"), f"/instances/{index}")
+        (_request(_whole_numbers(msgspec.json.encode(one)), f"/instances/{index}"), f"/instances/{index}")
         for index, one in enumerate(merged)
     ]
+
+
+def _whole_numbers(raw: bytes) -> bytes:
+    """The same JSON, 2.0 written as 2. Vertex AI carries instances as protobuf Values, whose numbers are doubles."""
+    return msgspec.json.encode(_DOUBLES.decode(raw))
+
+
+def _number(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) <= MAX_SEED else number
+
+
+_DOUBLES = msgspec.json.Decoder(float_hook=_number)
 
 
 def _object(raw: bytes | msgspec.Raw, pointer: str = "") -> _Object:

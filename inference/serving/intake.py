@@ -12,7 +12,7 @@ from serving.errors import InvalidImage, UnsupportedTask
 from serving.memory import MemoryBudget
 from serving.objects import Objects, is_address
 from serving.pipelines.base import Job, Pipeline
-from serving.requests import Classify, Generation, Img2Img, Inpaint, Request, check, check_size, task
+from serving.requests import MAX_SEED, Classify, Generation, Img2Img, Inpaint, Request, check, check_size, task
 from serving.safety import SafetyChecker
 
 
@@ -63,7 +63,7 @@ class Intake:
         width, height = request.width or side[0], request.height or side[1]
         check_size(width, height, multiple, self._settings, pointer)
         mask = self._picture(request.mask, f"{pointer}/mask", "L") if isinstance(request, Inpaint) else None
-        seed = secrets.randbits(63) if request.seed is None else request.seed
+        seed = secrets.randbelow(MAX_SEED) if request.seed is None else request.seed
         return Job(request, seed=seed, width=width, height=height, images=[picture] if picture else [], mask=mask)
 
     def _picture(self, text: str, pointer: str, mode: str = "RGB") -> Image.Image:

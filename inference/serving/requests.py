@@ -19,6 +19,8 @@ MAX_STEPS = 900
 Steps = Annotated[int, Meta(ge=1, le=MAX_STEPS)]
 Guidance = Annotated[float, Meta(ge=0, le=50)]
 Strength = Annotated[float, Meta(gt=0, le=1)]
+# What a double still tells exactly: JSON's numbers are doubles to Vertex AI and to JavaScript.
+MAX_SEED = (1 << 53) - 1
 Seed = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 ImageFormat = Literal["png", "jpeg", "webp"]
 

@@ -151,6 +151,14 @@ def test_task_without_a_model_names_the_tasks_that_there_are(start: Callable[...
     assert problem.json()["mend"] == "This server does img2img, inpaint, text2img."
 
 
+def test_drawn_seed_survives_being_a_double(server: Server) -> None:
+    body = {name: value for name, value in requests()["text2img"].items() if name != "seed"}
+    first = server.ask(**body).json()
+    assert float(first["seed"]) == first["seed"] < 2**53
+    again = server.client.post("/v1/endpoints/1:predict", json={"instances": [body | {"seed": float(first["seed"])}]})
+    assert again.json()["predictions"][0]["data"] == first["data"]
+
+
 def test_metrics_count_answers_and_cached_prompts(server: Server) -> None:
     before = server.metric("inference_embeddings_total", result="hit")
     for _ in range(2):

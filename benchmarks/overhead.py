@@ -220,7 +220,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root, stand_in(Path(root)) as provider:
         folder, address = Path(root), f"http://{HOST}:{provider}/v1"
         unlimited = {"WORDUP_RATE_LIMIT_PER_MINUTE": "100000", "WORDUP_MODEL": f"openai:{MODEL}"}
-        unlimited |= {"WORDUP_MODEL_PRICES": f"openai:{MODEL}=0/0", "OPENAI_BASE_URL": address, "OPENAI_API_KEY": KEY}
+        unlimited |= {"WORDUP_USER_DAILY_USD": "10000", "WORDUP_DEPLOYMENT_DAILY_USD": "10000"}
+        unlimited |= {"WORDUP_MODEL_PRICES": f"openai:{MODEL}=0.25/2"}
+        unlimited |= {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": KEY}
         with (
             litellm(folder / "litellm", address) as theirs,
             serving(folder, WORDUP_ACCESS_KEY=KEY, **unlimited) as home,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from wordup import keys
+from wordup import keys, summaries
 from wordup.auth import User
 from wordup.config import MicroUSD, Settings
 from wordup.errors import CeilingReached, ConditionFailed, InvalidField, NotFound
@@ -41,7 +41,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn that was checked and priced. `given` makes it one that is not stored."""
+    """A turn that was checked and priced. `given` makes it one that is not stored. `parts` are those of a text to
+    summarise that is longer than the model's context."""
 
     user: User
     id: str
@@ -56,6 +57,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float
     max_tokens: int
     given: Given | None
+    parts: list[str]
 
 
 class Admission:
@@ -111,7 +113,10 @@ class Admission:
         max_tokens = self._settings.answer_tokens
         if given is not None and given.max_tokens is not None:
             max_tokens = min(max_tokens, given.max_tokens)
-        prompt = prompt_bound(question, self._settings.history_tokens, instructions)
+        parts = summaries.parts(question, model, self._settings.history_tokens + max_tokens)
+        more_input, more_output = summaries.bounds(parts)
+        prompt = prompt_bound(question, self._settings.history_tokens, instructions) + more_input
+        worst = self._catalogue.worst_case(model, prompt, max_tokens + more_output) + len(parts)  # each is rounded up
         timeout = self._settings.stream_timeout_seconds if request.stream else self._settings.provider_timeout_seconds
         return Draft(
             user=user,
@@ -122,11 +127,12 @@ class Admission:
             replaces=replaces,
             model=model,
             claim=claim,
-            hold=_hold(user.pk, turn_id, self._catalogue.worst_case(model, prompt, max_tokens), now),
+            hold=_hold(user.pk, turn_id, worst, now),
             began=now,
             timeout=timeout,
             max_tokens=max_tokens,
             given=given,
+            parts=parts,
         )
 
     async def admit(self, draft: Draft) -> Turn | None:

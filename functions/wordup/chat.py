@@ -13,11 +13,11 @@ caller has left.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
-from wordup import keys
+from wordup import keys, summaries
 from wordup.admission import Admission, Draft, Given, TurnRequest
 from wordup.auth import User
 from wordup.config import Settings
@@ -36,7 +36,7 @@ from wordup.ids import is_ulid
 from wordup.limits import DeploymentBudget, Share, Usage, UserLimits
 from wordup.models import Catalogue, Model
 from wordup.prompts import messages
-from wordup.providers.base import CompletionRequest, Delta, Finish, Passage, Provider
+from wordup.providers.base import CompletionRequest, Delta, Finish, Message, Passage, Provider
 from wordup.retrieval import Knowledge, contextual_query
 from wordup.stores.base import Add, Operation, Store
 from wordup.telemetry import Telemetry
@@ -61,7 +61,14 @@ class Quiet(msgspec.Struct, frozen=True):
     """Nothing came for a while; the turn is still running."""
 
 
-Event = Started | Delta | Quiet | Turn
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a text longer than the model's context: so many of its parts are read."""
+
+    done: int
+    total: int
+
+
+Event = Started | Delta | Quiet | Progress | Turn
 
 
 class _Running:
@@ -74,6 +81,7 @@ class _Running:
         self.began = time.perf_counter()
         self.first_seconds: float | None = None
         self.answer: list[str] = []
+        self.notes: list[Finish] = []
         self.prompt_bytes = 0
         self.scope: asyncio.Timeout | None = None
 
@@ -205,10 +213,11 @@ class Chat:
             passages = self._knowledge.search(contextual_query(draft.question, past))
             running.events.put_nowait(_started(draft))
             finish = await self._stream(running, past, passages)
-            usage = self._usage(draft.model, finish)
+            usage = self._usage(draft.model, [*running.notes, finish])
         except WordUpError as error:
-            if isinstance(error, ProviderError) and running.answer:
-                usage = self._usage(draft.model, _estimate(running))
+            if isinstance(error, ProviderError) and (running.answer or running.notes):
+                begun = [_estimate(running)] if running.answer else []
+                usage = self._usage(draft.model, [*running.notes, *begun])
             if share is not None:
                 await self._budget.settle(share, usage.micros if usage else 0)
             await self._admission.give_back(draft, usage)
@@ -257,23 +266,14 @@ class Chat:
         return Conversation.of(row) if row else new_conversation(draft.conversation_id, draft.question), past
 
     async def _stream(self, running: _Running, past: list[Turn], passages: list[Passage]) -> Finish:
-        draft = running.draft
-        request = CompletionRequest(
-            model=draft.model.name,
-            messages=messages(past, passages, draft.question, draft.given.instructions if draft.given else ""),
-            max_tokens=draft.max_tokens,
-            timeout=draft.timeout,
-            passages=passages,
-            # A model that thinks has one temperature, and refuses to be told.
-            temperature=draft.given.temperature if draft.given and not draft.model.reasoning_effort else None,
-            reasoning_effort=draft.model.reasoning_effort,
-        )
-        running.prompt_bytes = sum(len(message.content.encode()) for message in request.messages)
         finish: Finish | None = None
         try:
             async with asyncio.timeout(None) as running.scope:
                 if not running.stopped:
-                    async with contextlib.aclosing(self._providers(draft.model.provider).stream(request)) as stream:
+                    question = await self._read_in_parts(running)
+                    instructions = running.draft.given.instructions if running.draft.given else ""
+                    said = messages(past, passages, question, instructions)
+                    async with self._call(running, said, running.draft.max_tokens, passages) as stream:
                         async for item in stream:
                             if isinstance(item, Finish):
                                 finish = item
@@ -289,15 +289,53 @@ class Chat:
             running.scope = None
         return finish or _estimate(running)
 
-    def _usage(self, model: Model, finish: Finish) -> Usage:
-        micros = self._catalogue.cost(
-            model,
-            finish.input_tokens,
-            finish.output_tokens,
-            finish.cached_input_tokens,
-            finish.cache_write_input_tokens,
+    async def _read_in_parts(self, running: _Running) -> str:
+        """The question; of a text that the model cannot read at once, with the notes that it takes of each part."""
+        draft = running.draft
+        notes: list[str] = []
+        for part in draft.parts:
+            said: list[str] = []
+            async with self._call(running, summaries.part_messages(part), summaries.NOTE_TOKENS) as stream:
+                async for item in stream:
+                    if isinstance(item, Finish):
+                        running.notes.append(item)
+                    else:
+                        said.append(item.text)
+            notes.append("".join(said))
+            running.events.put_nowait(Progress(done=len(notes), total=len(draft.parts)))
+        return summaries.joined(draft.question, notes) if notes else draft.question
+
+    def _call(
+        self, running: _Running, said: list[Message], max_tokens: int, passages: Sequence[Passage] = ()
+    ) -> contextlib.aclosing[AsyncGenerator[Delta | Finish]]:
+        draft = running.draft
+        request = CompletionRequest(
+            model=draft.model.name,
+            messages=said,
+            max_tokens=max_tokens,
+            # All calls of a turn share its time.
+            timeout=max(draft.timeout - (time.perf_counter() - running.began), 1.0) if draft.parts else draft.timeout,
+            passages=list(passages),
+            # A model that thinks has one temperature, and refuses to be told.
+            temperature=draft.given.temperature if draft.given and not draft.model.reasoning_effort else None,
+            reasoning_effort=draft.model.reasoning_effort,
         )
-        return Usage(micros=micros, input_tokens=finish.input_tokens, output_tokens=finish.output_tokens)
+        running.prompt_bytes = sum(len(message.content.encode()) for message in request.messages)
+        return contextlib.aclosing(self._providers(draft.model.provider).stream(request))
+
+    def _usage(self, model: Model, finishes: Sequence[Finish]) -> Usage:
+        """Of all calls of a turn: each has its own price, since long prompts cost more."""
+        micros = sum(
+            self._catalogue.cost(
+                model, call.input_tokens, call.output_tokens, call.cached_input_tokens, call.cache_write_input_tokens
+            )
+            for call in finishes
+        )
+        return Usage(
+            micros=micros,
+            input_tokens=sum(call.input_tokens for call in finishes),
+            output_tokens=sum(call.output_tokens for call in finishes),
+        )
 
     async def _record(self, draft: Draft, turn: Turn, conversation: Conversation, usage: Usage) -> None:
         """The one write of a whole turn; at most seven operations."""

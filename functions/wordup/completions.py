@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from wordup.admission import Given, TurnRequest
-from wordup.chat import Event, Quiet, Started
+from wordup.chat import Event, Progress, Quiet, Started
 from wordup.errors import InvalidField, WordUpError
 from wordup.providers.base import Delta
 from wordup.schemas import Body, Problem, usd
@@ -263,7 +263,7 @@ async def stream(
         try:
             async for event in rest:
                 match event:
-                    case Quiet():
+                    case Quiet() | Progress():
                         yield b": still here\n\n"
                     case Delta():
                         yield chunk(ChunkDelta(content=event.text))

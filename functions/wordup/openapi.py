@@ -10,7 +10,7 @@ from wordup.routes import Route
 
 TITLE = "Word Up! Bot"
 _STREAMED = {
-    "/chat": "`start`, `delta`..., then `done` (this object), `blocked` or `error` (a problem).",
+    "/chat": "`start`, `progress`..., `delta`..., then `done` (this object), `blocked` or `error` (a problem).",
     completions.PATH: "`chat.completion.chunk` objects, then `[DONE]`.",
 }
 

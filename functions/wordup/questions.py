@@ -187,6 +187,12 @@ def brings_its_text(message: str) -> bool:
     return len(message) > PASTED_CHARACTERS and parse(message[:PASTED_CHARACTERS]).intent == "summary"
 
 
+def asked_of_text(message: str) -> tuple[str, str]:
+    """What a message asks of the text that it brings, and the text."""
+    asked, _, text = message.partition("\n") if "\n" in message else message.partition(":")
+    return asked, text
+
+
 def is_small_talk(message: str) -> bool:
     found = tokens(message)
     return not words(message) and any(word in SMALL_TALK for word in found)

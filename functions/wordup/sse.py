@@ -1,5 +1,6 @@
-"""A turn as server-sent events: `start`, `delta`s, then one of `done`, `blocked`, `error`; a comment line where nothing
-came for a while, which keeps proxies from closing the connection while a model thinks."""
+"""A turn as server-sent events: `start`, `progress` while a long text is read, `delta`s, then one of `done`, `blocked`,
+`error`; a comment line where nothing came for a while, which keeps proxies from closing the connection while a model
+thinks."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable
@@ -7,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from wordup import schemas
-from wordup.chat import Event, Quiet, Started
+from wordup.chat import Event, Progress, Quiet, Started
 from wordup.errors import ContentBlocked, WordUpError
 from wordup.providers.base import Delta
 
@@ -43,6 +44,8 @@ def _encode(event: Event) -> bytes:
             return b": still here\n\n"
         case Started():
             return _event("start", event)
+        case Progress():
+            return _event("progress", event)
         case Delta():
             return _event("delta", event)
         case _:

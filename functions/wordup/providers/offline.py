@@ -13,7 +13,7 @@ from itertools import pairwise
 from wordup.composing import composed
 from wordup.languages import labels
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, Passage
-from wordup.questions import Question, brings_its_text, in_context, parse, stem, words
+from wordup.questions import Question, asked_of_text, brings_its_text, in_context, parse, stem, words
 
 BYTES_PER_TOKEN = 4
 # About a line's worth: small enough that a reader sees the answer grow.
@@ -79,7 +79,7 @@ def _answer(request: CompletionRequest) -> str:
 
 def _summarised(said: str) -> str:
     """The sentences of a text that hold most of the words that it repeats, in their order."""
-    asked, _, text = said.partition("\n") if "\n" in said else said.partition(":")
+    asked, text = asked_of_text(said)
     pieces = [piece for piece in _pieces(text) if not piece.startswith((_FENCE, "#"))]
     held = [set(words(piece)) for piece in pieces]
     times = Counter(word for found in held for word in found)

@@ -43,8 +43,9 @@ fmt: ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-fuzz: ## send 10,000 requests made from the description of the interface, or REQUESTS=
+fuzz: ## feed the parsers, then send 10,000 requests made from the description of the interface, or REQUESTS=
 	$(SET_UP) test
+	$(BIN)/python -m tests.parsers
 	$(BIN)/python -m tests.fuzzing $(REQUESTS)
 
 bench: ## run every benchmark, or BENCH= one of them

@@ -8,6 +8,7 @@ aws-lambda-rust-runtime and aws-lambda-nodejs-runtime-interface-client send.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterator, Mapping
 from io import BufferedIOBase
 from typing import Any, cast
@@ -70,7 +71,7 @@ class Reader:
         return body
 
     def _read(self) -> Iterator[bytes]:
-        while size := int(self._line(), 16):
+        while size := self._size():
             data = self._body.read(size)
             if len(data) < size or self._body.read(2) != b"\r\n":
                 raise ProtocolViolation("a chunk that breaks off")
@@ -78,6 +79,12 @@ class Reader:
         while line := self._line():
             name, _, value = line.partition(":")
             self._trailers[name.strip().lower()] = value.strip()
+
+    def _size(self) -> int:
+        line = self._line()
+        if not re.fullmatch("[0-9a-fA-F]{1,8}", line):
+            raise ProtocolViolation("a chunk without its size")
+        return int(line, 16)
 
     def _line(self) -> str:
         line = self._body.readline()
@@ -90,18 +97,19 @@ def head(prelude: bytes) -> tuple[int, list[tuple[str, str]]]:
     """The status and the headers, cookies among them."""
     try:
         told: Any = json.loads(prelude)
+        status = told["statusCode"]
         strange = set(told) - PRELUDE_KEYS
         headers = [*cast("dict[str, str]", told.get("headers", {})).items()]
         for name, values in cast("dict[str, list[str]]", told.get("multiValueHeaders", {})).items():
             headers += [(name, value) for value in values]
         headers += [("set-cookie", cookie) for cookie in told.get("cookies", [])]
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ProtocolViolation(f"a prelude that cannot be read: {prelude[:200]!r}") from error
-    if strange or not isinstance(told["statusCode"], int) or not 100 <= told["statusCode"] <= 599:
+    if strange or not isinstance(status, int) or not 100 <= status <= 599:
         raise ProtocolViolation(f"a prelude with strange keys or no status: {prelude[:200]!r}")
     if not all(isinstance(value, str) for _, value in headers):
         raise ProtocolViolation("a header that is no text")
-    return told["statusCode"], headers
+    return status, headers
 
 
 def fault(body: bytes) -> bytes:

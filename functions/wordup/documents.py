@@ -75,7 +75,7 @@ def _front_matter(document: str, markdown: str) -> tuple[_Front, str]:
     if found := _TOML.match(markdown):
         try:
             return msgspec.convert(tomllib.loads(found[1]), _Front), found[2]
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
             raise ConfigurationError("the front matter", f"{document}: {error}.") from None
     if not (found := _YAML.match(markdown)):
         return _Front(), markdown

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import serving
+from tests.parsers import PARSERS
 from tests.serving import KEY
 from wordup import keys, paging
 from wordup.auth import Credentials
@@ -24,6 +25,14 @@ MANY = settings(
     max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 SORT_KEYS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_parser_takes_what_the_search_begins_with_and_any_bytes(name: str) -> None:
+    parser = PARSERS[name]
+    for seed in parser.seeds:
+        parser.feed(seed)
+    MANY(given(data=st.binary(max_size=80))(parser.feed))()
 
 
 @MANY

@@ -23,6 +23,8 @@ EVENTS = "text/event-stream"
 # An event holds a whole file in base64; more than this is no answer of ours (the server's own limit is 1 GiB).
 _EVENT_BYTES = 1 << 30
 _SECONDS = re.compile("[0-9]{1,6}")
+# An answer may be nested deeper than the stack.
+_UNREADABLE = (msgspec.DecodeError, RecursionError)
 _BUSY, _TIMEOUT = {429, 502, 503}, {408, 504}
 
 
@@ -39,7 +41,7 @@ class Problem(msgspec.Struct):
 def problem(body: bytes) -> Problem:
     try:
         return msgspec.json.decode(body, type=Problem)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return Problem()
 
 
@@ -64,7 +66,7 @@ def classification(body: bytes) -> Classification:
     """Raises EndpointError for what is no classification."""
     try:
         return msgspec.json.decode(body, type=Classification)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise EndpointError() from error
 
 
@@ -107,7 +109,7 @@ async def _within(chunks: AsyncIterable[bytes], seconds: float) -> AsyncGenerato
 def _decoded(name: bytes, data: bytes) -> Step | Media:
     try:
         return msgspec.json.decode(data, type=Media if name == b"result" else Step)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise EndpointError() from error
 
 

@@ -61,14 +61,7 @@ class Quiet(msgspec.Struct, frozen=True):
     """Nothing came for a while; the turn is still running."""
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a text longer than the model's context: so many of its parts are read."""
-
-    done: int
-    total: int
-
-
-Event = Started | Delta | Quiet | Progress | Turn
+Event = Started | Delta | Quiet | summaries.Progress | Turn
 
 
 class _Running:
@@ -302,7 +295,7 @@ class Chat:
                     else:
                         said.append(item.text)
             notes.append("".join(said))
-            running.events.put_nowait(Progress(done=len(notes), total=len(draft.parts)))
+            running.events.put_nowait(summaries.Progress(done=len(notes), total=len(draft.parts)))
         return summaries.joined(draft.question, notes) if notes else draft.question
 
     def _call(

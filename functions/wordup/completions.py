@@ -14,10 +14,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from wordup.admission import Given, TurnRequest
-from wordup.chat import Event, Progress, Quiet, Started
+from wordup.chat import Event, Quiet, Started
 from wordup.errors import InvalidField, WordUpError
 from wordup.providers.base import Delta
 from wordup.schemas import Body, Problem, usd
+from wordup.summaries import Progress
 from wordup.turns import Source, Turn, said
 
 PATH = "/v1/chat/completions"

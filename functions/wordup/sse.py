@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from wordup import schemas
-from wordup.chat import Event, Progress, Quiet, Started
+from wordup.chat import Event, Quiet, Started
 from wordup.errors import ContentBlocked, WordUpError
 from wordup.providers.base import Delta
+from wordup.summaries import Progress
 
 HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",

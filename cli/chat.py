@@ -162,6 +162,9 @@ class _Turn:
                         self.conversation_id, self._turn_id = data["conversation_id"], data["turn_id"]
                         if answer:
                             answer.restart()
+                    case "progress":
+                        if answer:
+                            _dim(f"Read {data['done']} of {data['total']} parts.")
                     case "delta":
                         if answer:
                             answer.add(data["text"])

@@ -107,6 +107,8 @@ export class Chat {
         } else if (name === "delta") {
           exchange.append(data.text);
           this.announcer.add(data.text);
+        } else if (name === "progress") {
+          exchange.wait(`Read ${data.done} of ${data.total} parts`);
         } else if (name === "lost") {
           exchange.note("The connection was lost. Connecting again");
           this.announcer.say("The connection was lost. Connecting again.");

@@ -167,6 +167,19 @@ def test_terminal_shows_markdown_and_its_sources(url: str, provider: ProviderSer
     assert "[1] " in shown
 
 
+def test_terminal_tells_how_much_of_a_long_text_was_read(tmp_path: Path):
+    known = {"model": "openai:stand-in", "model_prices": "openai:stand-in=0/0", "message_characters": 200_000}
+    text = "Gates open at dawn and close at dusk. " * 2_700  # more than is sent to a model of unknown context
+    with ProviderServer() as provider:
+        fields = {"openai_api_key": "sk-test", "openai_base_url": provider.url, **known}
+        with (
+            served(settings(tmp_path, **fields)) as url,
+            on_terminal(tmp_path, url, f"Summarise this: {text}") as screen,
+        ):
+            screen.see("Read 1 of 3 parts.")
+            screen.see("A stand-in says hello.")
+
+
 def test_answer_longer_than_the_screen_is_whole(url: str, provider: ProviderServer, tmp_path: Path):
     lines = [f"line {n}\n\n" for n in range(60)]
     provider.script(Reply(deltas=tuple(lines)))

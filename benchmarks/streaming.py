@@ -31,7 +31,7 @@ REPETITIONS = 30
 DELTAS = 10
 DELTA_SECONDS = 0.02
 KEY = "the benchmark's own key"
-VERSIONS = ("azure-functions-runtime", "functions-framework", "httpx2", "openai", "starlette", "uvicorn")
+VERSIONS = ("aiohttp", "azure-functions-runtime", "functions-framework", "httpx2", "starlette", "uvicorn", "uvloop")
 
 Ask = Callable[[], Iterator[str]]  # the texts of one answer's deltas, as they come
 

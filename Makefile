@@ -53,7 +53,7 @@ bench: ## run every benchmark, or BENCH= one of them
 	@set -e; for name in $(or $(BENCH),$(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py))); do \
 		$(BIN)/python -m benchmarks.$$name; done
 
-eval: ## measure retrieval on the test questions, and fail below its floors
+eval: ## measure retrieval on the test questions, fail below its floors; with a key, have answers judged
 	$(SET_UP) check
 	@$(BIN)/wordup knowledge eval knowledge/eval/questions.toml --split test --least-recall 0.92 --least-mrr 0.85
 

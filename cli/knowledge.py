@@ -1,23 +1,36 @@
 """`wordup knowledge`: what the bot answers from. Adds an operator's documents, searches, and measures the search."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli import console, evaluation, home, library
+from cli import console, evaluation, home, judging, library
+from cli.answer import printable
 from cli.deploy import AsJSON
-from wordup.errors import WordUpError
+from wordup.errors import ConfigurationError, WordUpError
+from wordup.models import MILLION
 from wordup.retrieval import Knowledge
 
 app = typer.Typer(help="What the bot answers from.", no_args_is_help=True)
 
 
+KEY_MEND = "Set OPENAI_API_KEY."
+NOT_JUDGED = "The answers were not judged: that needs a model's key (OPENAI_API_KEY)."
+
+
 class BelowFloor(WordUpError):
     code = "below_floor"
     mend = "The misses show which questions found what; mend the knowledge or the search."
+
+
+class NoneJudged(WordUpError):
+    code = "none_judged"
+    mend = "Check the model's key and address, or leave the answers unjudged with --judged 0."
 
 
 @app.command()
@@ -71,14 +84,27 @@ def eval_(
     split: Annotated[str, typer.Option(help="Only the questions of this split.")] = "",
     least_recall: Annotated[float, typer.Option(help="Fail below this recall@3.", min=0, max=1)] = 0.0,
     least_mrr: Annotated[float, typer.Option(help="Fail below this mean reciprocal rank.", min=0, max=1)] = 0.0,
+    judged: Annotated[
+        int, typer.Option(help="With a model's key: have the answers to so many questions judged.", min=0)
+    ] = 20,
+    judge: Annotated[str, typer.Option(help="The model that judges; without it, the bot's own.")] = "",
     as_json: AsJSON = False,
 ) -> None:
-    """Measure the search on labelled questions: recall@k, mean reciprocal rank, and what was missed."""
-    knowledge = _knowledge()
-    report = evaluation.evaluate(knowledge, evaluation.load(file, split))
+    """Measure the search on labelled questions: recall@k, mean reciprocal rank, and what was missed. With a model's
+    key, also have the answers to a sample of them judged by a model."""
+    settings = home.settings()
+    if judge and not judging.can_judge(settings):
+        raise ConfigurationError("OPENAI_API_KEY", "There is no key of a model that could judge.", mend=KEY_MEND)
+    questions = evaluation.load(file, split)
+    knowledge = Knowledge(settings.knowledge_dir, settings.data_dir)
+    report = evaluation.evaluate(knowledge, questions)
+    judgement: judging.Judgement | None = None
+    if judged and judging.can_judge(settings):
+        sample = judging.sample(questions, judged)
+        judgement = _judged(judging.Judging(settings, knowledge, sample, judge))
     knowledge.close()
     if as_json:
-        console.document(report)
+        console.document(msgspec.to_builtins(report) | {"judgement": judgement})
     else:
         table = Table("questions", "recall@1", "recall@3", "recall@10", "MRR", "off topic", "declined", box=None)
         figures = (report.recall_at_1, report.recall_at_3, report.recall_at_10, report.mrr)
@@ -91,11 +117,40 @@ def eval_(
                 f"{miss.id}: {miss.text} ({where}; {', '.join(miss.found)})", markup=False, soft_wrap=True
             )
         console.screen.print(table)
+        if judgement is not None:
+            _show(judgement)
+        else:
+            console.screen.print(NOT_JUDGED if not judging.can_judge(settings) else "The answers were not judged.")
     if report.recall_at_3 < least_recall or report.mrr < least_mrr:
         raise BelowFloor(
             f"recall@3 is {report.recall_at_3:.3f} and must be {least_recall:.2f}, MRR {report.mrr:.3f} and must be"
             f" {least_mrr:.2f}."
         )
+    if judgement is not None and not judgement.judged:
+        raise NoneJudged(f"No answer could be judged. {judgement.unjudged[0].reason}")
+
+
+def _judged(plan: judging.Judging) -> judging.Judgement:
+    """Says what it may cost before it begins."""
+    console.progress.print(f"{plan}: at most about {plan.estimate() / MILLION:.4f} US dollars.", markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console.progress) as progress:
+        bar = progress.add_task("judging", total=len(plan))
+        return asyncio.run(plan.run(lambda: progress.advance(bar)))
+
+
+def _show(judgement: judging.Judgement) -> None:
+    for fault in (*judgement.failed, *judgement.unjudged):
+        kind = ", ".join(fault.faults) or "not judged"
+        # A model wrote the reason: on one line, so that it cannot pass for a line of the report's own.
+        told = " ".join(printable(f"{fault.id}: {fault.text} ({kind}: {fault.reason})").split())
+        console.screen.print(told, markup=False, soft_wrap=True)
+    table = Table("answers", "judged", "grounded", "relevant", "cited", "good", "US dollars", box=None)
+    shares = (judgement.grounded, judgement.relevant, judgement.cited, judgement.good)
+    figures = ("-" if share is None else f"{share:.3f}" for share in shares)
+    table.add_row(str(judgement.sample), str(judgement.judged), *figures, f"{judgement.usd:.4f}")
+    console.screen.print(table)
+    console.screen.print(f"Answers by {judgement.model}, judged by {judgement.judge}.", markup=False)
 
 
 def _knowledge() -> Knowledge:

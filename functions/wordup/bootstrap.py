@@ -84,7 +84,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
 
     def provider(name: str) -> Provider:
         if name not in providers:
-            providers[name] = _provider(name, settings, secrets)
+            providers[name] = open_provider(name, settings, secrets)
         return providers[name]
 
     limits = UserLimits(store, settings, clock=clock)
@@ -137,7 +137,9 @@ def open_store(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     return store(settings.table, settings.store_endpoint, clock=clock)
 
 
-def _provider(name: str, settings: Settings, secrets: SecretReader) -> Provider:
+def open_provider(name: str, settings: Settings, secrets: SecretReader | None = None) -> Provider:
+    """A provider by its name, not yet connected."""
+    secrets = secrets or SecretReader(_Adapters())
     kind = adapter(PROVIDERS, name, "WORDUP_PROVIDER")
     if name == "offline":
         return kind()

@@ -6,7 +6,7 @@ upstream call when its iterator is closed, and treats a stream without a finish 
 """
 
 from collections.abc import AsyncGenerator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -45,6 +45,8 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     # What the catalogue says for this model: its thinking would use up `max_tokens` before the answer begins.
     reasoning_effort: str | None = None
+    # The answer is asked for as JSON of this schema. Not every server keeps to it: whoever reads it checks.
+    json_schema: dict[str, Any] | None = None
 
 
 def input_token_bound(messages: list[Message]) -> int:

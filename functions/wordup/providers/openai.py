@@ -175,6 +175,9 @@ class OpenAIProvider:
             parameters["max_tokens"] = request.max_tokens
         if request.temperature is not None:
             parameters["temperature"] = request.temperature
+        if request.json_schema is not None:
+            form = {"name": "answer", "strict": True, "schema": request.json_schema}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": form}
         return parameters
 
     async def _connected(self) -> "ClientSession":

@@ -7,13 +7,14 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any
 
 import msgspec
 
 from infra.inference import Inference
 from infra.spec import OPERATOR, ROOT, DeploymentSpec
-from wordup import errors, problems
+from wordup import documents, errors, problems, services
 from wordup.bootstrap import STORES, build
 from wordup.config import Settings, variable
 from wordup.routes import Route, table
@@ -61,6 +62,24 @@ def codes() -> str:
     return _rows(("code", "status", "means", "what to do"), sorted(answered, key=lambda row: row[1]))
 
 
+def knowledge() -> str:
+    """How many sources of what ships were read, and how many only seen."""
+    offers = [offer for service in services.load(ROOT / "knowledge" / "services") for _, offer in service.offers()]
+    limits = [limit for offer in offers for limit in offer.limits]
+    read, unread = documents.sources(ROOT / "knowledge")
+    counted = [
+        ("numbers of the table", *_counted([limit.checked for limit in limits])),
+        ("products of the table", *_counted([offer.checked for offer in offers])),
+        ("sources of articles", str(len(read)), str(len(unread))),
+    ]
+    return _rows(("what", "page read", "address only"), counted)
+
+
+def _counted(dates: list[date | None]) -> tuple[str, str]:
+    read = sum(each is not None for each in dates)
+    return str(read), str(len(dates) - read)
+
+
 def deployment() -> str:
     """The keys of wordup.toml, table by table."""
     schema = _schema(DeploymentSpec)
@@ -86,6 +105,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "routes": routes,
     "error codes": codes,
     "wordup.toml": deployment,
+    "sources": knowledge,
 }
 
 

@@ -50,16 +50,21 @@ def _limits(service: Service, question: Question) -> Iterator[str]:
 
 
 def _limit(offer: Offer, limit: Limit, said: dict[str, str]) -> str:
-    return f"- {offer.name}, {limit.what}: **{limit.value}** ([{said['source']}]({limit.source}), {limit.checked})"
+    day = limit.checked or said["unchecked"]
+    return f"- {offer.name}, {limit.what}: **{limit.value}** ([{said['source']}]({limit.source}), {day})"
 
 
 def _prices(service: Service, question: Question) -> Iterator[str]:
     said = labels(question.language)
     yield "\n".join(
-        f"- {offer.name}: {offer.price} ([{said['source']}]({offer.url}), {said['checked']} {offer.checked})"
+        f"- {offer.name}: {offer.price} ([{said['source']}]({offer.url}), {_day(offer, said)})"
         for _, offer in _asked(service, question)
     )
     yield service.summary
+
+
+def _day(offer: Offer, said: dict[str, str]) -> str:
+    return f"{said['checked']} {offer.checked}" if offer.checked else said["unchecked"]
 
 
 def _comparison(service: Service, question: Question) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Documents cut into sections, as the index takes them.
 
 Markdown is cut at its headings. Its front matter, TOML between `+++` lines or `key: value` and `- item` between `---`,
-may give `title`, `sources` (the documentation that its facts come from) and `keywords` (other names of its subject).
+may give `title`, `sources` (the documentation that its facts come from), `unread` (sources that nobody could open when
+the others were read) and `keywords` (other names of its subject).
 A line `Source: URL` in a section names that section's own source, and `Keywords: ...` what else it is asked for by.
 """
 
@@ -39,6 +40,7 @@ class Section(msgspec.Struct, frozen=True):
 class _Front(msgspec.Struct, frozen=True):
     title: str = ""
     sources: list[str] = []
+    unread: list[str] = []
     keywords: list[str] = []
 
 
@@ -49,10 +51,16 @@ def read(folder: Path) -> Iterator[Section]:
         yield from sections(name, path.read_text(encoding="utf-8", errors="replace"))
 
 
+def sources(folder: Path) -> tuple[set[str], set[str]]:
+    """What the front matter of a folder's Markdown names: the sources that were read, and the unread ones."""
+    fronts = [_front_matter(path.stem, path.read_text(encoding="utf-8"))[0] for path in sorted(folder.rglob("*.md"))]
+    return {url for front in fronts for url in front.sources}, {url for front in fronts for url in front.unread}
+
+
 def sections(document: str, markdown: str) -> Iterator[Section]:
     """Raises ConfigurationError for front matter that cannot be read."""
     front, body = _front_matter(document, markdown)
-    sources = front.sources or [""]
+    first = [*front.sources, *front.unread, ""][0]
     title = front.title
     keywords = " ".join(front.keywords)
     taken: Counter[str] = Counter()
@@ -67,7 +75,7 @@ def sections(document: str, markdown: str) -> Iterator[Section]:
         for part in _bounded(text):
             taken[slug] += 1
             anchor = f"{slug}-{taken[slug]}" if taken[slug] > 1 else slug
-            yield Section(document, anchor, full_title, part, source or sources[0], f"{keywords} {own}".strip())
+            yield Section(document, anchor, full_title, part, source or first, f"{keywords} {own}".strip())
             keywords = ""  # they are the document's: on every section they would tell none from another
 
 
@@ -88,7 +96,7 @@ def _front_matter(document: str, markdown: str) -> tuple[_Front, str]:
             key = pair[1]
             said[key] = [pair[2].strip()] if pair[2].strip() else []
     title = " ".join(said.get("title", []))
-    return _Front(title, said.get("sources", []), said.get("keywords", [])), found[2]
+    return _Front(title, said.get("sources", []), said.get("unread", []), said.get("keywords", [])), found[2]
 
 
 def _cut_at_headings(body: str) -> Iterator[tuple[str, int, str]]:

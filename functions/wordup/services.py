@@ -20,6 +20,9 @@ it ready for use.
     url = "https://..."
     checked = 2026-11-21
     limits = [{ what = "message size", value = "1 MiB", source = "https://...", checked = 2026-11-21 }]
+
+An address has one date: `checked`, the day its page was read and said what stands here, or `seen`, the day its place in
+the vendor's documentation was known and the page not read.
 """
 
 import tomllib
@@ -45,7 +48,8 @@ class Limit(_Entry, frozen=True, kw_only=True):
     what: str
     value: str
     source: str
-    checked: date
+    checked: date | None = None
+    seen: date | None = None
 
 
 class Offer(_Entry, frozen=True, kw_only=True):
@@ -57,7 +61,8 @@ class Offer(_Entry, frozen=True, kw_only=True):
     line: str
     price: str
     url: str
-    checked: date
+    checked: date | None = None
+    seen: date | None = None
     limits: list[Limit] = []
 
 
@@ -107,9 +112,14 @@ def parse(text: str, topic: str, *, name: str) -> Iterator[Service]:
         raise _wrong(name, "", f"it holds something else than [[service]] entries: {error}") from None
     for number, entry in enumerate(entries, 1):
         try:
-            yield msgspec.convert({**entry, "topic": topic}, Service)
+            service = msgspec.convert({**entry, "topic": topic}, Service)
         except msgspec.ValidationError as error:
             raise _wrong(name, str(entry.get("id") or f"number {number}"), str(error)) from None
+        for _, offer in service.offers():
+            for what, dated in ((offer.url, offer), *((limit.what, limit) for limit in offer.limits)):
+                if (dated.checked is None) is (dated.seen is None):
+                    raise _wrong(name, service.id, f"{offer.name}, {what} has not one date, `checked` or `seen`")
+        yield service
 
 
 def described(service: Service, clouds: Iterable[Cloud], characters: int) -> str:

@@ -130,16 +130,18 @@ def test_there_are_articles_enough() -> None:
 
 
 @pytest.mark.parametrize("article", ARTICLES)
-def test_article_is_dated_and_sourced(article: str) -> None:
+def test_every_source_of_an_article_was_read_on_its_day_or_is_listed_as_unread(article: str) -> None:
     text = ARTICLES[article]
     front = front_matter(text)
-    assert set(front) == {"title", "topic", "checked", "sources"}
+    read, unread = front.get("sources", []), front.get("unread", [])
+    assert set(front) <= {"title", "topic", "checked", "sources", "unread"}
     assert re.findall(r"^# (.+)$", body(text), re.MULTILINE)[0] == front["title"]
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", front["topic"])
-    assert date(2026, 11, 1) <= front["checked"] <= datetime.now(UTC).date()
-    assert len(front["sources"]) == len(set(front["sources"])) >= 2
-    assert [url for url in front["sources"] if not re.fullmatch(r"https://[\w.-]+/\S*", url)] == []
-    assert set(re.findall(r"^Source: (\S+)$", text, re.MULTILINE)) <= set(front["sources"])
+    assert ("checked" in front) is bool(read)
+    assert not read or date(2026, 11, 1) <= front["checked"] <= datetime.now(UTC).date()
+    assert len({*read, *unread}) == len([*read, *unread]) >= 2
+    assert [url for url in (*read, *unread) if not re.fullmatch(r"https://[\w.-]+/\S*", url)] == []
+    assert set(re.findall(r"^Source: (\S+)$", text, re.MULTILINE)) <= {*read, *unread}
 
 
 def test_titles_tell_the_articles_apart() -> None:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from wordup.services import CLOUDS, Service, load
+from wordup.errors import ConfigurationError
+from wordup.services import CLOUDS, Service, load, parse
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTATION = {
@@ -75,14 +76,53 @@ def test_every_address_is_https_at_its_vendor(services: list[Service]) -> None:
     ] == []
 
 
-def test_nothing_was_checked_in_the_future(services: list[Service]) -> None:
+def dates(service: Service) -> Iterator[tuple[str, datetime.date | None, datetime.date | None]]:
+    """Every address with the day its page was read, or the day it was only seen."""
+    for _, offer in service.offers():
+        yield offer.url, offer.checked, offer.seen
+        yield from ((limit.source, limit.checked, limit.seen) for limit in offer.limits)
+
+
+def test_every_address_and_number_has_one_date_that_is_past(services: list[Service]) -> None:
     today = datetime.datetime.now(datetime.UTC).date()
+    listed = [date for service in services for date in dates(service)]
+    assert len(listed) > 900
     assert [
-        (service.id, offer.name)
-        for service in services
-        for _, offer in service.offers()
-        if any(checked > today for checked in (offer.checked, *(limit.checked for limit in offer.limits)))
+        url
+        for url, checked, seen in listed
+        if (checked is None) is (seen is None) or not datetime.date(2026, 11, 1) <= (checked or seen or today) <= today
     ] == []
+
+
+DATED = """
+[[service]]
+id = "queue"
+concept = "queue"
+summary = "A queue."
+compare = "Alike."
+[[service.aws]]
+name = "Amazon SQS"
+line = "A queue."
+price = "Free."
+url = "https://docs.aws.amazon.com/sqs"
+{offer}
+limits = [{{ what = "size", value = "1 MiB", source = "https://docs.aws.amazon.com/sqs"{limit} }}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("offer", "limit", "wrong"),
+    [
+        ("checked = 2026-11-21", "", "Amazon SQS, size"),
+        ("", ", seen = 2026-11-21", "Amazon SQS, https://docs.aws.amazon.com/sqs"),
+        ("checked = 2026-11-21", ", checked = 2026-11-21, seen = 2026-11-21", "Amazon SQS, size"),
+    ],
+)
+def test_an_address_or_number_without_its_date_is_refused(offer: str, limit: str, wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(wrong)):
+        list(parse(DATED.format(offer=offer, limit=limit), "messaging", name="messaging.toml"))
+    right = DATED.format(offer="seen = 2026-11-21", limit=", checked = 2026-11-21")
+    assert [service.id for service in parse(right, "messaging", name="messaging.toml")] == ["queue"]
 
 
 def test_every_limit_holds_a_value_that_answers_a_question(services: list[Service]) -> None:

@@ -18,8 +18,30 @@ def composed(service: Service, question: Question, citation: str) -> str:
     return "\n\n".join([title, *parts(service, question)])
 
 
+def named(service: Service, question: Question) -> list[tuple[Cloud, Offer]]:
+    """The offers of an entry that a question names."""
+    asked = f" {' '.join(question.tokens)} ".replace(" ", "")
+    found: list[tuple[Cloud, Offer]] = []
+    words = set(question.tokens)
+    for cloud, offer in service.offers():
+        for name in (offer.name, *offer.aliases, *offer.was):
+            own = [word for word in tokens(name) if word not in ("amazon", "aws", "azure", "google")]
+            if own and (set(own) <= words or (len(own) > 1 and "".join(own) in asked)):
+                found.append((cloud, offer))
+                break
+    return found
+
+
+def beside(service: Service, question: Question, citation: str) -> str:
+    """What another entry adds to an answer: the offers that are asked for, in a line each."""
+    own = {cloud for cloud, _ in named(service, question)}
+    clouds = own if question.intent == "comparison" else question.clouds - own or set(CLOUDS)
+    lines = _lines(service, question, [cloud for cloud in CLOUDS if cloud in clouds])
+    return f"**{_capital(service.concept)}** {citation}\n\n{lines}\n\n{service.compare}"
+
+
 def _equivalents(service: Service, question: Question) -> Iterator[str]:
-    own = {cloud for cloud, _ in _named(service, question)}
+    own = {cloud for cloud, _ in named(service, question)}
     asked = question.clouds - own or set(CLOUDS) - own or set(CLOUDS)
     for first in (True, False):
         clouds: list[Cloud] = [cloud for cloud in CLOUDS if (cloud in asked) is first]
@@ -99,23 +121,10 @@ def _lines(service: Service, question: Question, clouds: Sequence[Cloud]) -> str
 
 def _asked(service: Service, question: Question) -> list[tuple[Cloud, Offer]]:
     """The offers that the question is about: those it names, else those of its clouds, else all."""
-    named = _named(service, question)
-    if named and (not question.clouds or any(cloud in question.clouds for cloud, _ in named)):
-        return named
+    called = named(service, question)
+    if called and (not question.clouds or any(cloud in question.clouds for cloud, _ in called)):
+        return called
     return [pair for pair in service.offers() if pair[0] in question.clouds] or list(service.offers())
-
-
-def _named(service: Service, question: Question) -> list[tuple[Cloud, Offer]]:
-    asked = f" {' '.join(question.tokens)} ".replace(" ", "")
-    found: list[tuple[Cloud, Offer]] = []
-    words = set(question.tokens)
-    for cloud, offer in service.offers():
-        for name in (offer.name, *offer.aliases, *offer.was):
-            own = [word for word in tokens(name) if word not in ("amazon", "aws", "azure", "google")]
-            if set(own) <= words or (len(own) > 1 and "".join(own) in asked):
-                found.append((cloud, offer))
-                break
-    return found
 
 
 def _capital(text: str) -> str:

@@ -2,6 +2,7 @@
 what it is about, in English and without those that every question has."""
 
 import re
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,8 @@ _MARKS: dict[str, Intent] = {
     "@action": "howto",
     "@concept": "concept",
 }
+# "Or": between the names of products it asks for a comparison.
+_CHOICE = "@choice"
 _RANKS = {mark: rank for rank, mark in enumerate(_MARKS)}
 
 CLOUD_WORDS: dict[str, Cloud] = {
@@ -74,11 +77,12 @@ _BARE_WORDS = 2
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """`tokens` are all words, folded; `weights` are the words to look up, with what each counts; `phrases` the
-    synonyms among them, looked up but not asked for."""
+    """`tokens` are all words, folded; `weights` are the words to look up, with what each counts; `synonyms` are looked
+    up but not asked for. `choice` says whether an "or" is in it."""
 
     language: str
     intent: Intent
+    choice: bool
     clouds: frozenset[Cloud]
     tokens: tuple[str, ...]
     weights: dict[str, float]
@@ -109,9 +113,11 @@ def parse(text: str) -> Question:
     weights: dict[str, float] = {}
     synonyms: dict[str, float] = {}
     marks: set[str] = set()
+    choice = False
     at = 0
     while at < len(found):
         width, meanings = _meaning(lexicon, found, at)
+        choice |= _CHOICE in meanings
         marks.update(meaning for meaning in meanings if meaning in _MARKS)
         english = [meaning for meaning in meanings if not meaning.startswith("@") and meaning not in ignored]
         if language == ENGLISH or not meanings:
@@ -140,11 +146,24 @@ def parse(text: str) -> Question:
     return Question(
         language=language,
         intent=intent,
+        choice=choice,
         clouds=clouds,
         tokens=tuple(found),
         weights=weights,
         synonyms={word: weight for word, weight in synonyms.items() if word not in weights},
     )
+
+
+def with_names(question: Question, names: Collection[tuple[str, str]]) -> Question:
+    """What the products' names in it, each with its cloud, tell beyond its words: several with an "or" ask for a
+    comparison, those of one cloud beside the name of another cloud for a counterpart."""
+    if question.intent not in ("any", "concept") or not names:
+        return question
+    if question.choice and len({name for name, _ in names}) > 1:
+        return msgspec.structs.replace(question, intent="comparison")
+    if question.clouds - {cloud for _, cloud in names}:
+        return msgspec.structs.replace(question, intent="equivalence")
+    return question
 
 
 def _meaning(lexicon: Lexicon, found: list[str], at: int) -> tuple[int, tuple[str, ...]]:

@@ -17,7 +17,7 @@ import msgspec
 from wordup.errors import ConfigurationError
 from wordup.languages import ENGLISH
 from wordup.providers.base import Passage
-from wordup.questions import Question, brings_its_text, in_context, parse, stem
+from wordup.questions import Question, brings_its_text, in_context, parse, stem, with_names
 from wordup.services import CLOUDS, Cloud, Service, described
 from wordup.spelling import cuts, distance, typos
 
@@ -187,6 +187,8 @@ class _Search:
         for word, weight in question.synonyms.items():
             self._add(self._rows(word), weight, asked=False)
         names = list(self._names(tokens))
+        products = [(str(name.at), name.cloud) for name in names if name.weight >= 1 and name.cloud in CLOUDS]
+        self._question = with_names(question, products)
         return self._ranked(names, limit)
 
     def _rows(self, word: str) -> list[tuple[int, float]]:
@@ -253,7 +255,8 @@ class _Search:
             score = self._scores.get(row, 0.0) * _of_cloud(cloud, clouds) * self._held(row)
             kind, _, name = document.partition(":")
             if kind == "service":
-                score = score * table + NAMED * named.get(name, 0.0)
+                weight = named.get(name, 0.0)
+                score = score * (table if weight >= 1 or not documents else TABLE) + NAMED * weight
             best.setdefault(document, []).append((-score, row))
         falling = ((document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found)))
         chosen = _mixed(sorted(falling, key=lambda each: each[1:]), limit)

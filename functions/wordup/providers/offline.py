@@ -10,10 +10,19 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from itertools import pairwise
 
-from wordup.composing import composed
+from wordup.composing import beside, composed, named
 from wordup.languages import labels
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, Passage
-from wordup.questions import Question, asked_of_text, brings_its_text, in_context, parse, stem, words
+from wordup.questions import (
+    Question,
+    asked_of_text,
+    brings_its_text,
+    in_context,
+    parse,
+    stem,
+    with_names,
+    words,
+)
 
 BYTES_PER_TOKEN = 4
 # About a line's worth: small enough that a reader sees the answer grow.
@@ -98,7 +107,7 @@ def _nothing(said: str) -> str:
 
 def _told(said: str, query: str, passages: list[Passage]) -> str:
     """What the best passage says to the question; the others are named."""
-    question = parse(query)
+    question = _understood(query, passages)
     label = labels(question.language)
     first = _first(question, passages)
     best = passages[first]
@@ -106,9 +115,29 @@ def _told(said: str, query: str, passages: list[Passage]) -> str:
         body = _quoted(said, question, best, first + 1)
     else:
         body = composed(best.service, question, f"[{first + 1}]")
+    parts = [f"*{label['offline']}* {label['quoted']}", body, *_beside(question, passages, first)]
     also = [f"[{n}] {_linked(passage)}" for n, passage in enumerate(passages, 1) if n != first + 1]
-    parts = [f"*{label['offline']}* {label['quoted']}", body]
     return "\n\n".join([*parts, f"{label['also']}: {', '.join(also)}"] if also else parts)
+
+
+def _understood(query: str, passages: list[Passage]) -> Question:
+    question = parse(query)
+    entries = [passage.service for passage in passages if passage.service is not None]
+    return with_names(question, [(offer.name, cloud) for each in entries for cloud, offer in named(each, question)])
+
+
+def _beside(question: Question, passages: list[Passage], first: int) -> Iterator[str]:
+    """Entries that a comparison or translation names besides: SNS has another entry than SQS."""
+    if question.intent not in ("comparison", "equivalence"):
+        return
+    best = passages[first].service
+    told = {offer.name for _, offer in named(best, question)} if best else set[str]()
+    for n, passage in enumerate(passages):
+        if n != first and passage.service is not None:
+            others = {offer.name for _, offer in named(passage.service, question)}
+            if others - told:
+                yield beside(passage.service, question, f"[{n + 1}]")
+                told |= others
 
 
 def _first(question: Question, passages: list[Passage]) -> int:
@@ -138,10 +167,12 @@ def _recalled(question: str, earlier: list[str]) -> str:
 
 
 def _quoted(said: str, question: Question, passage: Passage, number: int) -> str:
-    """The pieces of a passage that hold most of the query, in their order; the whole of a short one."""
+    """A section of an article: of one that is asked for a fact the pieces that hold most of the question."""
     pieces = list(_pieces(passage.text))
     if not _CODE.search(said) and question.intent != "howto":
         pieces = [piece for piece in pieces if not piece.startswith(_FENCE)] or pieces
+    if question.intent not in ("limit", "price", "concept"):
+        return _section(passage, pieces, number)
     scores = _scores(question, pieces)
     floor = max(scores, default=0) * QUOTED_SHARE
     ranked = sorted(range(len(pieces)), key=lambda n: -scores[n])
@@ -149,10 +180,12 @@ def _quoted(said: str, question: Question, passage: Passage, number: int) -> str
     # What a sentence begins often goes on in the next.
     following = range(ranked[0], min(ranked[0] + PIECES - len(chosen), len(ranked)))
     chosen |= {n for n in following if not _APART.match(pieces[n])}
-    if question.intent == "howto":
-        chosen |= {n for n, piece in enumerate(pieces) if piece.startswith(_FENCE)}
+    return _section(passage, [pieces[n] for n in sorted(chosen)], number)
+
+
+def _section(passage: Passage, pieces: list[str], number: int) -> str:
     url = f"\n\n<{passage.url}>" if passage.url else ""
-    return f"**{passage.title}** [{number}]\n\n{_joined([pieces[n] for n in sorted(chosen)])}{url}"
+    return f"**{passage.title}** [{number}]\n\n{_joined(pieces)}{url}"
 
 
 def _scores(question: Question, pieces: list[str]) -> list[float]:

@@ -68,6 +68,8 @@ def _limits(service: Service, question: Question) -> Iterator[str]:
         others = [(offer, limit) for _, offer, limit in scored if (offer, limit) not in chosen][:OTHER_LIMITS]
         if others:
             yield f"{said['limits']}:\n\n" + "\n".join(_limit(offer, limit, said) for offer, limit in others)
+    else:
+        yield said["unlisted"]
     yield _lines(service, question, sorted({cloud for cloud, _ in offers}))
 
 

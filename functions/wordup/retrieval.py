@@ -43,6 +43,9 @@ FLOOR = 0.5
 SUBJECT_FLOOR = 0.35
 SHORT = 3
 NAMED_FLOOR = 0.15
+# Who asks so much about a product wants more than its name to be known.
+LONG = 8
+LONG_FLOOR = 0.45
 # For a passage about one cloud, when the question names one.
 SAME_CLOUD, OTHER_CLOUD = 1.3, 0.5
 # What the name of a thing adds to the passages of its entry, by BM25's measure, and to those of other documents that
@@ -242,7 +245,7 @@ class _Search:
         for name in names:
             named[name.service] = max(named.get(name.service, 0.0), name.weight)
         floor = self._floor(named) * self._whole
-        if not (named or self._whole):
+        if not (named or self._whole) or self._is_too_special():
             return []
         clouds = self._clouds(names)
         relevant = sorted((row for row, share in self._shares.items() if share >= floor), key=self._order)
@@ -281,6 +284,10 @@ class _Search:
             if (named or self._subject) and len(self._question.weights) + len(self._question.synonyms) > SHORT
             else FLOOR
         )
+
+    def _is_too_special(self) -> bool:
+        most = max(self._shares.values(), default=0.0)
+        return len(self._question.weights) >= LONG and most < LONG_FLOOR * self._whole
 
     def _held(self, row: int) -> float:
         """What holds all of a question is worth more than what says one of its words many times."""

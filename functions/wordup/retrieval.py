@@ -52,7 +52,7 @@ SAME_CLOUD, OTHER_CLOUD = 1.3, 0.5
 # have the name in their title.
 NAMED = 5.0
 # What the table's entries are worth to a kind of question, beside articles: their few words make every one weigh more.
-TABLE_INTENTS = {"equivalence": 1.9, "comparison": 1.3}
+TABLE_INTENTS = {"equivalence": 1.9, "comparison": 1.3, "limit": 0.8}
 TABLE = 0.5
 # Longer text than this is no question; its most frequent words tell what it is about.
 QUERY_TERMS = 24

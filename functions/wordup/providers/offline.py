@@ -34,7 +34,7 @@ QUOTED_SHARE = 0.5
 # How near to the best passage's score another must be to be told in its place. Figures, and what a thing is, stand in
 # entries.
 NEAR = 0.9
-NEAR_ENTRY = 0.5
+NEAR_ENTRY = 0.4
 
 _BADGE = "*I am running offline, without a language model.*"
 _FIELDS = (

@@ -80,6 +80,8 @@ class _Running:
 
     async def next(self) -> Event | None:
         """None ends the turn."""
+        if not self.events.empty():
+            return self.events.get_nowait()
         try:
             return await asyncio.wait_for(self.events.get(), QUIET_SECONDS)
         except TimeoutError:

@@ -210,7 +210,7 @@ class DeploymentBudget:
         return block.day == keys.day(now) and now - block.opened < self._lease_seconds
 
     async def _lease(self, micros: MicroUSD) -> Block:
-        first = secrets.randbelow(self._shards)
+        first = secrets.randbelow(self._shards) if self._shards > 1 else 0
         order = [keys.budget((first + n) % self._shards) for n in range(self._shards)]
         for pk in order:
             for amount in (micros * BLOCK_TURNS, micros):

@@ -48,4 +48,9 @@ def write(
     **more: Any,
 ) -> None:
     """`fields` are those whose names are no Python names."""
-    logging.getLogger(LOGGER).log(level, event, exc_info=exception, extra={"fields": {**fields, **more}})
+    logger = logging.getLogger(LOGGER)
+    if logger.isEnabledFor(level):
+        cause = (type(exception), exception, exception.__traceback__) if exception else None
+        # Not by `log`, which would look through the stack for its caller, whom no line names.
+        record = logger.makeRecord(LOGGER, level, "", 0, event, (), cause, extra={"fields": {**fields, **more}})
+        logger.handle(record)

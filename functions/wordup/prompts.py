@@ -54,11 +54,18 @@ def messages(past: list[Turn], passages: list[Passage], question: str, instructi
 
 def prompt_bound(question: str, history_tokens: int, instructions: str = "") -> int:
     """The most tokens that `messages` can come to, before the history is known."""
+    return _FIXED_BOUND + len((instructions + question).encode()) + history_tokens * BYTES_PER_TOKEN
+
+
+def _fixed_bound() -> int:
     skill = max(SKILLS.values(), key=len)
-    system = [SYSTEM + _CLIENT + instructions, f"{skill}\n\n{_INTRODUCTION}{_NO_PASSAGE}"]
-    longest = [*(Message("system", text) for text in system), Message("user", question)]
+    system = [SYSTEM + _CLIENT, f"{skill}\n\n{_INTRODUCTION}{_NO_PASSAGE}"]
+    longest = [*(Message("system", text) for text in system), Message("user", "")]
     frames = [Message("user", "")] * (2 * HISTORY_TURNS)
-    return input_token_bound(longest + frames) + PASSAGES * PASSAGE_BYTES + history_tokens * BYTES_PER_TOKEN
+    return input_token_bound(longest + frames) + PASSAGES * PASSAGE_BYTES
+
+
+_FIXED_BOUND = _fixed_bound()
 
 
 def _quoted(number: int, passage: Passage) -> str:

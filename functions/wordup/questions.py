@@ -3,6 +3,7 @@ what it is about, in English and without those that every question has."""
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -52,6 +53,7 @@ FAINT_WEIGHT = 0.25
 # Longer text than this is no question; its most frequent words tell what it is about.
 MOST_CHARACTERS = 4_000
 _PHRASE = 4
+PARSED = 32
 # Words for these kinds of question stand in no passage.
 _BARE_INTENTS = frozenset({"@equivalence", "@comparison", "@summary"})
 _CJK = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+)")
@@ -105,7 +107,9 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") else word
 
 
+@lru_cache(maxsize=PARSED)
 def parse(text: str) -> Question:
+    """To be read only: a turn asks for the same question's parts several times."""
     found = tokens(text[:MOST_CHARACTERS])
     language = _language(text[:MOST_CHARACTERS], found)
     lexicon = lexicons()[language]

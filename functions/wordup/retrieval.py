@@ -5,8 +5,6 @@ which of them are names, however they are spelled, and what the named things are
 the clouds asked for count more, so that "the Azure counterpart of SQS" finds Service Bus.
 """
 
-import math
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,9 +14,10 @@ import msgspec
 
 from wordup.errors import ConfigurationError
 from wordup.languages import ENGLISH
+from wordup.passages import Index, Term
 from wordup.providers.base import Passage
 from wordup.questions import Question, brings_its_text, in_context, parse, stem, with_names
-from wordup.services import CLOUDS, Cloud, Service, described
+from wordup.services import CLOUDS, Cloud
 from wordup.spelling import cuts, distance, typos
 
 # In the package the index lies beside the application; in a checkout it is built from the folder in the root.
@@ -26,16 +25,6 @@ PACKAGED = Path(__file__).parents[1] / "knowledge.db"
 CHECKOUT = Path(__file__).parents[2]
 # In the data folder: what ships together with the operator's documents, as `wordup knowledge build` writes it.
 LIBRARY = "knowledge.db"
-# The weights of names, title, keywords and text: a word in a heading says more than one in the text.
-_RANKED = "SELECT rowid, -bm25(passages, 2.25, 2.5, 1.6, 1.0) FROM passages WHERE passages MATCH ?"
-_NEAR = "SELECT DISTINCT word FROM typo WHERE cut IN (SELECT value FROM json_each(?))"
-_NAMES = "SELECT key, service, cloud, weight FROM name WHERE key IN (SELECT value FROM json_each(?))"
-_CANDIDATES = """
-SELECT rowid, document, cloud FROM passage WHERE rowid IN (SELECT value FROM json_each(?))
-UNION SELECT rowid, document, cloud FROM passage WHERE document IN (SELECT value FROM json_each(?))
-"""
-_CITED = "SELECT rowid FROM passage WHERE document = ? AND anchor = ?"
-_SUBJECT = "SELECT 1 FROM passages WHERE passages MATCH '{names title keywords} : ' || ? LIMIT 1"
 # How much of a question a passage must hold, as the share of its words weighted by their rarity; less is enough with
 # a word that some passage has in its title, and still less where the question names something of the service table. A
 # word that no passage holds counts as the rarest, so that a question about something else finds nothing.
@@ -56,8 +45,6 @@ TABLE_INTENTS = {"equivalence": 1.9, "comparison": 1.3, "limit": 0.8}
 TABLE = 0.5
 # Longer text than this is no question; its most frequent words tell what it is about.
 QUERY_TERMS = 24
-# What a model gets of one passage is bounded in `prompts`.
-PASSAGE_CHARACTERS = 1_800
 # What a document's second passage is worth beside its first.
 ANOTHER = 0.75
 # What each of its next three adds to the first: a document that speaks of it throughout is about it.
@@ -99,7 +86,7 @@ class Knowledge:
     def __init__(self, folder: str = "", data_dir: str = "data") -> None:
         self._locate = _located(folder, data_dir)
         self._lock = threading.Lock()
-        self._index: sqlite3.Connection | None = None
+        self._index: Index | None = None
 
     def search(self, query: str, *, limit: int = 3) -> list[Passage]:
         """The passages that answer the query, the best first; none when it is about something else, or when it brings
@@ -108,24 +95,26 @@ class Knowledge:
             return []
         question = parse(query)
         with self._lock:
-            if self._index is None:
-                self._index = _opened(self._locate())
-            return _Search(self._index, question).best(limit)
+            return _Search(self._opened(), question).best(limit)
 
     def passage(self, passage_id: str) -> Passage | None:
         """The passage that an answer cites; None where the index has it no longer."""
         document, _, anchor = passage_id.partition("#")
         with self._lock:
-            if self._index is None:
-                self._index = _opened(self._locate())
-            row = self._index.execute(_CITED, (document, anchor)).fetchone()
-            return _Search(self._index, parse("")).passage(row[0]) if row else None
+            index = self._opened()
+            row = index.cited(document, anchor)
+            return None if row is None else index.passage(row)
 
     def close(self) -> None:
         with self._lock:
             if self._index is not None:
                 self._index.close()
                 self._index = None
+
+    def _opened(self) -> Index:
+        if self._index is None:
+            self._index = Index(self._locate())
+        return self._index
 
 
 def _located(folder: str, data_dir: str) -> Callable[[], Path]:
@@ -148,65 +137,45 @@ def _current(folder: Path, beside: Path) -> Path:
     return index.current(folder, beside)
 
 
-def _opened(file: Path) -> sqlite3.Connection:
-    """Without a lock or a journal, so that it opens where nothing can be written."""
-    try:
-        index = sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
-        index.execute("SELECT rowid FROM passages WHERE passages MATCH 'a'").fetchone()
-    except sqlite3.Error as error:
-        raise ConfigurationError(
-            "the knowledge index",
-            f"{file} cannot be read: {error}.",
-            mend="Build it anew with `wordup knowledge build`; its reader needs an SQLite with FTS5.",
-        ) from error
-    return index
-
-
 class _Search:
     """One question over the index."""
 
-    def __init__(self, index: sqlite3.Connection, question: Question) -> None:
+    def __init__(self, index: Index, question: Question) -> None:
         self._index = index
         self._question = question
         self._scores: dict[int, float] = {}
         self._shares: dict[int, float] = {}
         self._whole = 0.0
         self._subject = False
-        (size,) = index.execute("SELECT value FROM meta WHERE key = 'passages'").fetchone()
-        self._size = int(size)
 
     def best(self, limit: int) -> list[Passage]:
         question = self._question
         words = list(question.weights.items())[:QUERY_TERMS]
         tokens = list(question.tokens)
         for word, weight in words:
-            rows = self._rows(word)
-            if not rows and (near := self._corrected(word, tokens)):
+            term = self._index.term(word)
+            if not term.rows and (near := self._corrected(word, tokens)):
                 tokens.append(near)
-                word, rows = near, self._rows(near)
+                term = self._index.term(near)
                 weight *= GUESSED
-            self._add(rows, weight, asked=bool(rows) or question.language == ENGLISH)
-            self._subject |= bool(rows) and self._is_subject(word)
+            self._add(term, weight, asked=bool(term.rows) or question.language == ENGLISH)
+            self._subject |= term.is_subject
         for word, weight in question.synonyms.items():
-            self._add(self._rows(word), weight, asked=False)
+            self._add(self._index.term(word), weight, asked=False)
         names = list(self._names(tokens))
         products = [(str(name.at), name.cloud) for name in names if name.weight >= 1 and name.cloud in CLOUDS]
         self._question = with_names(question, products)
         return self._ranked(names, limit)
 
-    def _rows(self, word: str) -> list[tuple[int, float]]:
-        return self._index.execute(_RANKED, (_quoted(word),)).fetchall()
-
-    def _is_subject(self, word: str) -> bool:
-        return self._index.execute(_SUBJECT, (_quoted(word),)).fetchone() is not None
-
-    def _add(self, rows: list[tuple[int, float]], weight: float, *, asked: bool) -> None:
-        rarity = math.log(1 + (self._size - len(rows) + 0.5) / (len(rows) + 0.5))
-        self._whole += rarity if asked else 0
-        for row, score in rows:
-            self._scores[row] = self._scores.get(row, 0.0) + weight * score
-            if asked:
-                self._shares[row] = self._shares.get(row, 0.0) + rarity * min(weight, 1)
+    def _add(self, term: Term, weight: float, *, asked: bool) -> None:
+        scores, shares = self._scores, self._shares
+        for row, score in term.rows:
+            scores[row] = scores.get(row, 0.0) + weight * score
+        if asked:
+            self._whole += term.rarity
+            share = term.rarity * min(weight, 1)
+            for row, _ in term.rows:
+                shares[row] = shares.get(row, 0.0) + share
 
     def _corrected(self, word: str, tokens: list[str]) -> str:
         """The product's name, or word of one, that is nearest to this word or to it and its neighbour together."""
@@ -215,8 +184,8 @@ class _Search:
         at = tokens.index(word)
         best = (len(word), "")
         for written in (word, "".join(tokens[at : at + 2]), "".join(tokens[max(at - 1, 0) : at + 1])):
-            marks = _json(sorted(cuts(written)) if typos(written) else [])
-            near = ((distance(written, found), found) for (found,) in self._index.execute(_NEAR, (marks,)))
+            names = self._index.near(cuts(written)) if typos(written) else []
+            near = ((distance(written, found), found) for found in names)
             best = min((pair for pair in near if pair[0] <= typos(written)), default=best)
             if best[1]:
                 break
@@ -229,16 +198,13 @@ class _Search:
             for width in range(_LONGEST_NAME, 0, -1)
             for at in range(len(tokens) - width + 1)
         }
-        keys = sorted(set(spans.values()))
-        found: dict[str, list[tuple[str, str, float]]] = {}
-        for key, *name in self._index.execute(_NAMES, (_json(keys),)):
-            found.setdefault(key, []).append(tuple(name))
+        found = self._index.named(set(spans.values()))
         taken: set[int] = set()
         for (at, width), key in spans.items():
             places = range(at, at + width)
-            if key in found and taken.isdisjoint(places):
+            if (names := found[key]) and taken.isdisjoint(places):
                 taken.update(places)
-                yield from (_Name(service, cloud, weight, at) for service, cloud, weight in found[key])
+                yield from (_Name(service, cloud, weight, at) for service, cloud, weight in names)
 
     def _ranked(self, names: list[_Name], limit: int) -> list[Passage]:
         named: dict[str, float] = {}
@@ -249,21 +215,23 @@ class _Search:
             return []
         clouds = self._clouds(names)
         relevant = sorted((row for row, share in self._shares.items() if share >= floor), key=self._order)
-        relevant = relevant[:MOST_CANDIDATES]
-        documents = [f"service:{service}" for service, weight in named.items() if weight >= 1]
+        candidates = dict.fromkeys(relevant[:MOST_CANDIDATES])
+        sure = [service for service, weight in named.items() if weight >= 1]
+        for service in sure:
+            candidates |= dict.fromkeys(self._index.rows_of(f"service:{service}"))
         table = TABLE if self._compares_entries(names) else TABLE_INTENTS.get(self._question.intent, TABLE)
-        rows = self._index.execute(_CANDIDATES, (_json(relevant), _json(documents)))
         best: dict[str, list[tuple[float, int]]] = {}
-        for row, document, cloud in rows:
+        for row in candidates:
+            document, cloud = self._index.about(row)
             score = self._scores.get(row, 0.0) * _of_cloud(cloud, clouds) * self._held(row)
             kind, _, name = document.partition(":")
             if kind == "service":
                 weight = named.get(name, 0.0)
-                score = score * (table if weight >= 1 or not documents else TABLE) + NAMED * weight
+                score = score * (table if weight >= 1 or not sure else TABLE) + NAMED * weight
             best.setdefault(document, []).append((-score, row))
         falling = ((document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found)))
         chosen = _mixed(sorted(falling, key=lambda each: each[1:]), limit)
-        return [self.passage(row, -score, clouds) for _, score, row in chosen]
+        return [self._index.passage(row, clouds).scored(-score) for _, score, row in chosen]
 
     def _compares_entries(self, names: list[_Name]) -> bool:
         """Whether the things to compare stand in different entries, so that none of them can tell about both."""
@@ -305,19 +273,6 @@ class _Search:
             return asked - own if len(asked) > 1 else asked
         return asked or own
 
-    def passage(self, row: int, score: float = 0.0, clouds: frozenset[Cloud] = frozenset()) -> Passage:
-        query = "SELECT document, anchor, title, text, url FROM passage WHERE rowid = ?"
-        document, anchor, title, text, url = self._index.execute(query, (row,)).fetchone()
-        service = None
-        if document.startswith("service:"):
-            query = "SELECT entry FROM service WHERE id = ?"
-            (entry,) = self._index.execute(query, (document.partition(":")[2],)).fetchone()
-            service = msgspec.json.decode(entry, type=Service)
-            text = described(service, clouds, PASSAGE_CHARACTERS)
-            title = service.concept
-        passage_id = f"{document}#{anchor}" if anchor else document
-        return Passage(id=passage_id, title=title, text=text, url=url, score=round(score, 3), service=service)
-
 
 def _of_cloud(cloud: str, clouds: frozenset[Cloud]) -> float:
     """What a passage's score is worth for an answer about `clouds`. BM25 cannot tell: most passages hold the clouds'
@@ -343,12 +298,3 @@ def _mixed(ranked: list[tuple[str, float, int]], limit: int) -> list[tuple[str, 
     if limit > 2 and len(kinds) == 1:
         best[-1:] = next(([each] for each in rest if not each[0].startswith((*kinds,))), best[-1:])
     return best
-
-
-def _quoted(word: str) -> str:
-    """A word as an FTS5 string, in which no character is an operator."""
-    return '"' + word.replace('"', '""') + '"'
-
-
-def _json(values: Sequence[object]) -> str:
-    return msgspec.json.encode(values).decode()

@@ -31,6 +31,9 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     score: float = 0.0
     service: Service | None = None
 
+    def scored(self, score: float) -> "Passage":
+        return msgspec.structs.replace(self, score=round(score, 3))
+
 
 class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`model` is the provider's own name, without our `provider:` prefix. `max_tokens` bounds the answer;

@@ -6,6 +6,7 @@ the process, and a thread brings it to the disk within the next second (docs/adr
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 import sqlite3
@@ -40,6 +41,10 @@ _LIVING = "(expires_at IS NULL OR expires_at > ?)"
 _GET = f"{_SELECT} WHERE pk = ? AND sk = ?"
 _QUERY = f"{_SELECT} WHERE pk = ? AND sk >= ? AND sk < ? AND sk > ? AND {_LIVING} ORDER BY sk LIMIT ?"
 _SCAN = f"{_SELECT} WHERE pk >= ? AND pk < ? AND (pk, sk) > (?, ?) AND {_LIVING} ORDER BY pk, sk LIMIT ?"
+_COUNTS = f"{_SELECT} WHERE pk = ? AND sk = ? AND {_LIVING}"
+_COUNT = "UPDATE rows SET counts = ?, version = ? WHERE pk = ? AND sk = ?"
+_EXPIRE = "UPDATE rows SET expires_at = ? WHERE pk = ? AND sk = ?"
+_DELETE = "DELETE FROM rows WHERE pk = ? AND sk = ?"
 _PUT = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PURGE = "DELETE FROM rows WHERE (pk, sk) IN (SELECT pk, sk FROM rows WHERE expires_at <= ? LIMIT ?)"
 _ABOVE = "\U0010ffff"
@@ -69,6 +74,9 @@ class SQLiteStore:
         self._connection: sqlite3.Connection | None = None
         self._unsynced = False
         self._syncing: asyncio.Task[None] | None = None
+        # No two writes have the same, in whichever process.
+        self._writer = secrets.token_hex(8)
+        self._writes = itertools.count()
 
     async def get(self, pk: str, sk: str) -> Row | None:
         return await self._run(self._get, pk, sk)
@@ -81,9 +89,11 @@ class SQLiteStore:
         return await self._commit(self._apply, pk, operation)
 
     async def query(self, pk: str, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
+        await asyncio.sleep(0)  # who reads page after page keeps nobody waiting
         return await self._run(self._query, pk, prefix, limit, cursor)
 
     async def scan(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
+        await asyncio.sleep(0)
         return await self._run(self._scan, prefix, limit, cursor)
 
     async def purge(self, *, limit: int) -> int:
@@ -98,8 +108,6 @@ class SQLiteStore:
             self._connection = None
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """After the others whose turn it is, so that nobody who reads page after page keeps them waiting."""
-        await asyncio.sleep(0)
         until = time.monotonic() + self._busy_seconds
         while True:
             with _translated():
@@ -170,32 +178,46 @@ class SQLiteStore:
             self._apply(pk, operation)
 
     def _apply(self, pk: str, operation: Operation) -> dict[str, int]:
-        row = self._get(pk, operation.sk)
         match operation:
             case Put():
-                if (operation.if_absent and row) or _differs(row, operation.if_version):
-                    raise ConditionFailed(operation.sk)
+                if operation.if_absent or operation.if_version is not None:
+                    row = self._get(pk, operation.sk)
+                    if (operation.if_absent and row) or _differs(row, operation.if_version):
+                        raise ConditionFailed(operation.sk)
                 self._store(pk, operation.sk, operation.data, operation.counts, operation.expires_at)
             case Delete():
-                if (operation.must_exist and not row) or _differs(row, operation.if_version):
-                    raise ConditionFailed(operation.sk)
-                self._open().execute("DELETE FROM rows WHERE pk = ? AND sk = ?", (pk, operation.sk))
+                if operation.must_exist or operation.if_version is not None:
+                    row = self._get(pk, operation.sk)
+                    if row is None or _differs(row, operation.if_version):
+                        raise ConditionFailed(operation.sk)
+                self._open().execute(_DELETE, (pk, operation.sk))
             case Add():
-                if operation.must_exist and not row:
-                    raise ConditionFailed(operation.sk)
-                counts = dict(row.counts) if row else {}
-                for field, delta in operation.counts.items():
-                    counts[field] = counts.get(field, 0) + delta
-                    if delta > 0 and counts[field] > operation.ceilings.get(field, counts[field]):
-                        raise CeilingReached(operation.sk, field)
-                expires_at = operation.expires_at if row is None or row.expires_at is None else row.expires_at
-                self._store(pk, operation.sk, row.data if row else {}, counts, expires_at)
-                return counts
+                return self._add(pk, operation)
         return {}
 
+    def _add(self, pk: str, operation: Add) -> dict[str, int]:
+        found = self._open().execute(_COUNTS, (pk, operation.sk, self._clock())).fetchone()
+        if operation.must_exist and not found:
+            raise ConditionFailed(operation.sk)
+        counts: dict[str, int] = msgspec.json.decode(found[3]) if found else {}
+        for field, delta in operation.counts.items():
+            counts[field] = counts.get(field, 0) + delta
+            if delta > 0 and counts[field] > operation.ceilings.get(field, counts[field]):
+                raise CeilingReached(operation.sk, field)
+        if found is None:
+            self._store(pk, operation.sk, {}, counts, operation.expires_at)
+        else:
+            self._open().execute(_COUNT, (_text(counts), self._version(), pk, operation.sk))
+            if found[4] is None and operation.expires_at is not None:
+                self._open().execute(_EXPIRE, (operation.expires_at, pk, operation.sk))
+        return counts
+
     def _store(self, pk: str, sk: str, data: Any, counts: Any, expires_at: Any) -> None:
-        values = (pk, sk, _text(data), _text(counts), expires_at, secrets.token_hex(6), SCHEMA_VERSION)
+        values = (pk, sk, _text(data), _text(counts), expires_at, self._version(), SCHEMA_VERSION)
         self._open().execute(_PUT, values)
+
+    def _version(self) -> str:
+        return f"{self._writer}.{next(self._writes)}"
 
     def _query(self, pk: str, prefix: str, limit: int, cursor: str | None) -> Page:
         bounds = (pk, prefix, prefix + _ABOVE, cursor or "", self._clock(), limit + 1)

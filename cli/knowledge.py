@@ -1,6 +1,9 @@
 """`wordup knowledge`: what the bot answers from. Adds an operator's documents, searches, and measures the search."""
 
 import asyncio
+import itertools
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +12,25 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli import console, evaluation, home, judging, library
+from cli import console, evaluation, home, judging, library, vectors
 from cli.answer import printable
 from cli.deploy import AsJSON
+from wordup import index
+from wordup.bootstrap import open_embedder, open_embeddings
+from wordup.config import Settings
+from wordup.embeddings import Embeddings
 from wordup.errors import ConfigurationError, WordUpError
 from wordup.models import MILLION
-from wordup.retrieval import Knowledge
+from wordup.providers.base import Embedded, Embedder, Passage
+from wordup.retrieval import CHECKOUT, Knowledge
 
 app = typer.Typer(help="What the bot answers from.", no_args_is_help=True)
 
 
 KEY_MEND = "Set OPENAI_API_KEY."
+# For one request of many passages, with what is repeated of it.
+BATCH_SECONDS, RETRIES = 120.0, 4
+QUESTION_SECONDS = 30.0  # nobody waits for an answer
 NOT_JUDGED = "The answers were not judged: that needs a model's key (OPENAI_API_KEY)."
 
 
@@ -36,23 +47,41 @@ class NoneJudged(WordUpError):
 @app.command()
 def build(
     folders: Annotated[
-        list[Path], typer.Argument(help="Folders of Markdown, HTML, PDF and text.", exists=True, file_okay=False)
-    ],
+        list[Path] | None,
+        typer.Argument(help="Folders of Markdown, HTML, PDF and text.", exists=True, file_okay=False),
+    ] = None,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="The vectors of what deployments carry, instead of this home's.")
+    ] = False,
     as_json: AsJSON = False,
 ) -> None:
-    """Add folders of documents to what the bot answers from at home. Interrupted, it goes on where it was."""
+    """Add folders of documents to what the bot answers from at home, and make the vectors that the setting `embeddings`
+    asks for. Interrupted, it goes on where it was."""
     settings = home.settings()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.progress) as progress:
-        bar = progress.add_task("reading", total=None)
-        with library.opened(Path(settings.data_dir)) as books:
-            result = books.add(folders, lambda done, total: progress.update(bar, completed=done, total=total))
+    if not (folders or settings.embeddings):
+        raise ConfigurationError(
+            "WORDUP_EMBEDDINGS", "There is nothing to build.", mend="Name folders, or a model in `embeddings`."
+        )
+    added = embedded = None
+    if folders:
+        with _bar("reading") as report, library.opened(Path(settings.data_dir)) as books:
+            added = books.add(folders, report)
+    if settings.embeddings:
+        with _bar("embedding") as report:
+            embedded = _embed(settings, report, shipped=shipped)
     if as_json:
-        console.document(result)
+        told = msgspec.structs.asdict(added) if added else {}
+        console.document(told | ({"vectors": embedded} if embedded else {}))
         return
-    console.screen.print(f"{result.added} added, {result.unchanged} unchanged, {result.removed} removed.")
-    for refused in result.refused:
-        console.screen.print(f"left out: {refused.file}: {refused.why}", style="yellow", markup=False, soft_wrap=True)
+    if added:
+        console.screen.print(f"{added.added} added, {added.unchanged} unchanged, {added.removed} removed.")
+        for refused in added.refused:
+            said = f"left out: {refused.file}: {refused.why}"
+            console.screen.print(said, style="yellow", markup=False, soft_wrap=True)
+    if embedded:
+        console.screen.print(
+            f"{embedded.embedded} passages embedded, {embedded.unchanged} unchanged, {embedded.removed} removed."
+        )
 
 
 @app.command()
@@ -62,9 +91,8 @@ def search(
     as_json: AsJSON = False,
 ) -> None:
     """Show the passages that a question is answered from."""
-    knowledge = _knowledge()
-    found = knowledge.search(query, limit=limit)
-    knowledge.close()
+    with _opened(home.settings()) as knowledge:
+        found = knowledge.search(query, limit=limit)
     if as_json:
         console.document(
             [{"id": p.id, "title": p.title, "score": p.score, "url": p.url, "text": p.text} for p in found]
@@ -96,13 +124,12 @@ def eval_(
     if judge and not judging.can_judge(settings):
         raise ConfigurationError("OPENAI_API_KEY", "There is no key of a model that could judge.", mend=KEY_MEND)
     questions = evaluation.load(file, split)
-    knowledge = Knowledge(settings.knowledge_dir, settings.data_dir)
-    report = evaluation.evaluate(knowledge, questions)
     judgement: judging.Judgement | None = None
-    if judged and judging.can_judge(settings):
-        sample = judging.sample(questions, judged)
-        judgement = _judged(judging.Judging(settings, knowledge, sample, judge))
-    knowledge.close()
+    with _opened(settings) as knowledge:
+        report = evaluation.evaluate(knowledge, questions)
+        if judged and judging.can_judge(settings):
+            sample = judging.sample(questions, judged)
+            judgement = _judged(judging.Judging(settings, knowledge, sample, judge))
     if as_json:
         console.document(msgspec.to_builtins(report) | {"judgement": judgement})
     else:
@@ -133,10 +160,9 @@ def eval_(
 def _judged(plan: judging.Judging) -> judging.Judgement:
     """Says what it may cost before it begins."""
     console.progress.print(f"{plan}: at most about {plan.estimate() / MILLION:.4f} US dollars.", markup=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.progress) as progress:
-        bar = progress.add_task("judging", total=len(plan))
-        return asyncio.run(plan.run(lambda: progress.advance(bar)))
+    done = itertools.count(1)
+    with _bar("judging") as report:
+        return asyncio.run(plan.run(lambda: report(next(done), len(plan))))
 
 
 def _show(judgement: judging.Judgement) -> None:
@@ -153,6 +179,54 @@ def _show(judgement: judging.Judgement) -> None:
     console.screen.print(f"Answers by {judgement.model}, judged by {judgement.judge}.", markup=False)
 
 
-def _knowledge() -> Knowledge:
-    settings = home.settings()
-    return Knowledge(settings.knowledge_dir, settings.data_dir)
+class _Asked:
+    """The home's knowledge, asked as its bot asks; but that a question whose vector does not come is an error."""
+
+    def __init__(self, knowledge: Knowledge, embeddings: Embeddings | None, runner: asyncio.Runner) -> None:
+        self._knowledge = knowledge
+        self._embeddings = embeddings
+        self._runner = runner
+
+    def search(self, query: str, *, limit: int = 3) -> list[Passage]:
+        meaning = self._runner.run(self._embeddings.ask(query, QUESTION_SECONDS))[0] if self._embeddings else None
+        return self._knowledge.search(query, limit=limit, meaning=meaning)
+
+
+@contextmanager
+def _opened(settings: Settings) -> Generator[_Asked]:
+    knowledge = Knowledge(settings.knowledge_dir, settings.data_dir)
+    with closing(knowledge), asyncio.Runner() as runner:
+        if not settings.embeddings:
+            yield _Asked(knowledge, None, runner)
+            return
+        with _embedder(settings, runner) as embedder, closing(open_embeddings(settings, knowledge, embedder)) as opened:
+            yield _Asked(knowledge, opened, runner)
+
+
+def _embed(settings: Settings, report: Callable[[int, int], object], *, shipped: bool) -> vectors.Embedded:
+    knowledge = Knowledge(settings.knowledge_dir, settings.data_dir)
+    file = index.current(CHECKOUT / "knowledge", CHECKOUT / "build") if shipped else knowledge.locate()
+    with asyncio.Runner() as runner, _embedder(settings, runner) as embedder:
+        model = open_embeddings(settings, knowledge, embedder).model
+
+        def embed(texts: list[str]) -> Embedded:
+            return runner.run(embedder.embed(model.name, texts, seconds=BATCH_SECONDS, retries=RETRIES))
+
+        return vectors.build(file, model, embed, report)
+
+
+@contextmanager
+def _embedder(settings: Settings, runner: asyncio.Runner) -> Generator[Embedder]:
+    embedder = open_embedder(settings)
+    try:
+        yield embedder
+    finally:
+        runner.run(embedder.close())
+
+
+@contextmanager
+def _bar(title: str) -> Generator[Callable[[int, int], object]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console.progress) as progress:
+        bar = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

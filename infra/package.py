@@ -21,7 +21,7 @@ import msgspec
 
 from infra.errors import DeploymentError
 from infra.spec import ROOT, Cloud
-from wordup import index
+from wordup import index, vectors
 
 Architecture = Literal["arm64", "x86_64"]
 
@@ -68,15 +68,16 @@ def machine() -> Architecture:
     return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 
 
-def build(cloud: Cloud, arch: Architecture, out: Path = BUILD) -> Path:
-    """The package's zip file in `out`, built unless it is there. Raises DeploymentError."""
+def build(cloud: Cloud, arch: Architecture, out: Path = BUILD, *, embeddings: str = "") -> Path:
+    """The package's zip file in `out`, built unless it is there; with the vectors of the model `embeddings`, where one
+    is named. Raises DeploymentError, and ConfigurationError where there are no such vectors of what ships."""
     if sys.version_info[:2] != PYTHON:
         raise DeploymentError(
             f"The package is compiled for Python {PYTHON[0]}.{PYTHON[1]}, and this is {sys.version.split()[0]}.",
             mend="Run `make setup`, then .venv/bin/wordup.",
         )
     recipe = RECIPES[cloud]
-    sources = dict(_sources(recipe))
+    sources = dict(_sources(recipe, embeddings))
     made = {"lock": recipe.lock.read_bytes(), "builder": Path(__file__).read_bytes()}
     package = out / f"{cloud}-{arch}-{_key(arch, made | sources)}.zip"
     if package.exists():
@@ -117,13 +118,16 @@ def _put(draft: Path, target: Path) -> None:
     draft.rename(target)
 
 
-def _sources(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+def _sources(recipe: Recipe, embeddings: str) -> Iterator[tuple[str, bytes]]:
     """Our own files: the name in the package, and the content. Other clouds' entry points stay out."""
     functions = ROOT / "functions"
     yield from ((name, (functions / name).read_bytes()) for name in recipe.entry_points)
     if recipe.packages is None:
         yield "requirements.txt", recipe.lock.read_bytes()
-    yield "knowledge.db", index.current(ROOT / "knowledge", BUILD).read_bytes()
+    knowledge = index.current(ROOT / "knowledge", BUILD)
+    yield "knowledge.db", knowledge.read_bytes()
+    if embeddings:
+        yield vectors.FILE, vectors.of(knowledge, embeddings).read_bytes()
     for folder, prefix in ((functions / "wordup", "wordup"), (functions / "web", "web")):
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

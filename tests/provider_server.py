@@ -39,7 +39,7 @@ class Reply:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict[str, str])
     code: str = ""
-    # The body of the event stream, byte for byte, in place of all the above.
+    # The body of the event stream, or of vectors, byte for byte, in place of all the above.
     body: bytes | None = None
 
 
@@ -60,7 +60,7 @@ class Call:
 
 class ProviderServer:
     """`answer` is given to every call that `script` has nothing for; a function of the request's body may decide.
-    `calls` are the chat completions asked for, `disconnects` counts those that their clients left."""
+    `calls` are the chat completions and vectors asked for, `disconnects` counts those that their clients left."""
 
     def __init__(self, answer: Reply | Callable[[dict[str, Any]], Reply] | None = None, *, port: int = 0) -> None:
         self.answer = answer or Reply()
@@ -151,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if self.path != "/v1/chat/completions":
+        if self.path not in ("/v1/chat/completions", "/v1/embeddings"):
             self._json(404, _error("no such path", ""))
             return
         reply = self.provider.take(
@@ -161,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.provider.wait(self.connection, reply.delay)
             if reply.status != 200:
                 self._json(reply.status, _error("scripted", reply.code), reply.headers)
+            elif self.path == "/v1/embeddings":
+                self._send(200, reply.body or b"", reply.headers)
             elif body.get("stream"):
                 self._stream(reply, body)
             else:
@@ -205,7 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _json(self, status: int, value: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
+        self._send(status, json.dumps(value).encode(), headers)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str] | None) -> None:
         self.send_response(status)
         for name, text in {"content-type": "application/json", **(headers or {})}.items():
             self.send_header(name, text)

@@ -5,7 +5,7 @@ import importlib.util
 import math
 from pathlib import Path
 
-# Only in the environment of the benchmarks.
+# Only in the environments of the benchmarks and of the tests' models.
 import numpy as np  # pyright: ignore[reportMissingImports]
 from safetensors.numpy import load_file  # pyright: ignore[reportMissingImports]
 from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
@@ -28,6 +28,9 @@ class MiniLM:
     def embed(self, texts: list[str]) -> np.ndarray:
         """One row of 384 numbers for each text."""
         return np.stack([self._one(self._tokenizer.encode(text).ids) for text in texts])
+
+    def tokens(self, text: str) -> int:
+        return len(self._tokenizer.encode(text).ids)
 
     def _one(self, ids: list[int]) -> np.ndarray:
         words = self._weights["embeddings.word_embeddings.weight"][ids]

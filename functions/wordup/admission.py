@@ -70,9 +70,12 @@ class Admission:
         limits: UserLimits,
         settings: Settings,
         *,
+        retrieval_micros: MicroUSD = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`retrieval_micros` is the most that a turn's retrieval costs."""
         self._store = store
+        self._retrieval_micros = retrieval_micros
         self._catalogue = catalogue
         self._limits = limits
         self._settings = settings
@@ -117,6 +120,7 @@ class Admission:
         more_input, more_output = summaries.bounds(parts)
         prompt = prompt_bound(question, self._settings.history_tokens, instructions) + more_input
         worst = self._catalogue.worst_case(model, prompt, max_tokens + more_output) + len(parts)  # each is rounded up
+        worst += self._retrieval_micros
         timeout = self._settings.stream_timeout_seconds if request.stream else self._settings.provider_timeout_seconds
         return Draft(
             user=user,

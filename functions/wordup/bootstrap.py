@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -22,13 +22,14 @@ from wordup.errors import ConfigurationError, ModelRetired, UnknownModel
 from wordup.keyring import KeyRing, SecretReader, ring_file
 from wordup.limits import AddressLimit, DeploymentBudget, UserLimits
 from wordup.models import Catalogue
-from wordup.providers.base import Provider
-from wordup.retrieval import Knowledge
+from wordup.providers.base import Embedder, Provider
+from wordup.retrieval import Knowledge, Retrieved
 from wordup.secrets.base import Secrets
 from wordup.stores.base import Store
 from wordup.telemetry import Metrics, Telemetry
 
 if TYPE_CHECKING:
+    from wordup.embeddings import Embeddings
     from wordup.oidc import Issuer
 
 STORES = {
@@ -91,15 +92,28 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
     budget = DeploymentBudget(store, settings, clock=clock)
     ring = KeyRing(secrets, signing_reference(settings))
     sign_ins = AddressLimit(store, settings, ring, clock=clock)
-    admission = Admission(store, catalogue, limits, settings, clock=clock)
     metrics = adapter(METRICS, settings.metrics, "WORDUP_METRICS")() if settings.metrics in METRICS else None
     telemetry = Telemetry(settings, metrics, clock=clock)
-    chat = Chat(store, provider, catalogue, knowledge, admission, limits, budget, telemetry, settings, clock=clock)
+    embeddings = None
+    if settings.embeddings:
+        embeddings = open_embeddings(settings, knowledge, cast("Embedder", provider("openai")), telemetry)
+    dearest = embeddings.worst if embeddings else 0
+    admission = Admission(store, catalogue, limits, settings, retrieval_micros=dearest, clock=clock)
+
+    async def retrieve(query: str) -> Retrieved:
+        if embeddings is None:
+            return knowledge.search(query), 0
+        meaning, micros = await embeddings.of(query)
+        return knowledge.search(query, meaning=meaning), micros
+
+    chat = Chat(store, provider, catalogue, retrieve, admission, limits, budget, telemetry, settings, clock=clock)
 
     async def close() -> None:
         await chat.close()
         for opened in providers.values():
             await opened.close()
+        if embeddings is not None:
+            embeddings.close()
         knowledge.close()
         await store.close()
 
@@ -150,6 +164,21 @@ def open_provider(name: str, settings: Settings, secrets: SecretReader | None = 
         return settings.openai_api_key or "none"  # a local server asks for no key, its client does
 
     return kind(key, settings.openai_base_url)
+
+
+def open_embeddings(
+    settings: Settings, knowledge: Knowledge, embedder: Embedder, telemetry: Telemetry | None = None
+) -> "Embeddings":
+    """What tells the meaning of a question by the model that the settings name. Raises ConfigurationError."""
+    from wordup.embeddings import Embeddings
+
+    telemetry = telemetry or Telemetry(settings)
+    return Embeddings(embedder, knowledge, Catalogue.load(settings.model_prices), settings, telemetry.unembedded)
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """The provider of the model of embeddings, not yet connected."""
+    return cast("Embedder", open_provider(settings.embeddings.partition(":")[0], settings))
 
 
 def _issuer(settings: Settings, clock: Callable[[], float]) -> "Issuer | None":

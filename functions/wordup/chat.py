@@ -13,7 +13,7 @@ caller has left.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -34,10 +34,10 @@ from wordup.errors import (
 )
 from wordup.ids import is_ulid
 from wordup.limits import DeploymentBudget, Share, Usage, UserLimits
-from wordup.models import Catalogue, Model
+from wordup.models import Catalogue
 from wordup.prompts import messages
 from wordup.providers.base import CompletionRequest, Delta, Finish, Message, Passage, Provider
-from wordup.retrieval import Knowledge, contextual_query
+from wordup.retrieval import Retrieved, contextual_query
 from wordup.stores.base import Add, Operation, Store
 from wordup.telemetry import Telemetry
 from wordup.turns import Conversation, Source, Turn, history, new_conversation, newest
@@ -76,6 +76,7 @@ class _Running:
         self.answer: list[str] = []
         self.notes: list[Finish] = []
         self.prompt_bytes = 0
+        self.micros = 0  # spent before the model was asked
         self.scope: asyncio.Timeout | None = None
 
     async def next(self) -> Event | None:
@@ -101,7 +102,7 @@ class Chat:
         store: Store,
         providers: Callable[[str], Provider],
         catalogue: Catalogue,
-        knowledge: Knowledge,
+        retrieve: Callable[[str], Awaitable[Retrieved]],
         admission: Admission,
         limits: UserLimits,
         budget: DeploymentBudget,
@@ -113,7 +114,7 @@ class Chat:
         self._store = store
         self._providers = providers
         self._catalogue = catalogue
-        self._knowledge = knowledge
+        self._retrieve = retrieve
         self._admission = admission
         self._limits = limits
         self._budget = budget
@@ -205,14 +206,14 @@ class Chat:
             if isinstance(read, BaseException):
                 raise read
             conversation, past = read
-            passages = self._knowledge.search(contextual_query(draft.question, past))
+            passages, running.micros = await self._retrieve(contextual_query(draft.question, past))
             running.events.put_nowait(_started(draft))
             finish = await self._stream(running, past, passages)
-            usage = self._usage(draft.model, [*running.notes, finish])
+            usage = self._usage(running, [*running.notes, finish])
         except WordUpError as error:
-            if isinstance(error, ProviderError) and (running.answer or running.notes):
+            if running.micros or (isinstance(error, ProviderError) and (running.answer or running.notes)):
                 begun = [_estimate(running)] if running.answer else []
-                usage = self._usage(draft.model, [*running.notes, *begun])
+                usage = self._usage(running, [*running.notes, *begun])
             if share is not None:
                 await self._budget.settle(share, usage.micros if usage else 0)
             await self._admission.give_back(draft, usage)
@@ -318,9 +319,10 @@ class Chat:
         running.prompt_bytes = sum(len(message.content.encode()) for message in request.messages)
         return contextlib.aclosing(self._providers(draft.model.provider).stream(request))
 
-    def _usage(self, model: Model, finishes: Sequence[Finish]) -> Usage:
+    def _usage(self, running: _Running, finishes: Sequence[Finish]) -> Usage:
         """Of all calls of a turn: each has its own price, since long prompts cost more."""
-        micros = sum(
+        model = running.draft.model
+        micros = running.micros + sum(
             self._catalogue.cost(
                 model, call.input_tokens, call.output_tokens, call.cached_input_tokens, call.cache_write_input_tokens
             )

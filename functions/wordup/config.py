@@ -54,6 +54,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " million tokens, separated by commas."
         ),
     ] = ""
+    embeddings: Annotated[
+        str,
+        Meta(
+            description="The model, `provider:model`, by whose vectors passages are also found; empty: by words alone.",
+            pattern="^(openai:.+)?$",
+        ),
+    ] = ""
+    embedding_timeout_seconds: Annotated[
+        float,
+        Meta(description="For a question's vector; where none came by then, by words alone.", gt=0, le=30),
+    ] = 1.0
     openai_api_key: Annotated[str, Meta(description="The provider's key, at home only; elsewhere a reference.")] = ""
     openai_base_url: Annotated[str, Meta(description="An OpenAI-compatible server; empty: OpenAI's own.")] = ""
     provider_key_ref: Annotated[str, Meta(description="A reference to the provider's key.")] = ""
@@ -151,7 +162,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return settings._checked()
 
     def _checked(self) -> "Settings":
-        if self.lease_seconds <= max(self.stream_timeout_seconds, self.provider_timeout_seconds):
+        before = self.embedding_timeout_seconds if self.embeddings else 0.0
+        if self.lease_seconds <= before + max(self.stream_timeout_seconds, self.provider_timeout_seconds):
             raise ConfigurationError("WORDUP_LEASE_SECONDS", "The lease is not longer than the provider's time-outs.")
         if self.auth == "oidc" and not (self.oidc_issuer and self.oidc_audience):
             raise ConfigurationError("WORDUP_OIDC_ISSUER", "The oidc mode needs an issuer and an audience.")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -68,24 +70,26 @@ def utc_today() -> date:
 class Catalogue:
     """The models of `models.toml` and those that the operator priced."""
 
-    def __init__(self, models: Mapping[str, Model], defaults: Mapping[str, str], today: Callable[[], date]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        defaults: Mapping[str, str],
+        today: Callable[[], date],
+        embeddings: Mapping[str, Model] = MappingProxyType({}),
+    ) -> None:
         self._models = models
         self._defaults = defaults
         self._today = today
+        self._embeddings = embeddings
 
     @classmethod
     def load(cls, extra_prices: str = "", *, today: Callable[[], date] = utc_today) -> "Catalogue":
         """Reads the catalogue that ships; `extra_prices` is WORDUP_MODEL_PRICES, whose entries replace those of the
         same id. Raises ConfigurationError for a price that cannot be read."""
         document = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
-        models: dict[str, Model] = {}
-        for model_id, fields in document["models"].items():
-            provider, _, name = model_id.partition(":")
-            for each in (name, *fields.pop("snapshots", ())):
-                full = f"{provider}:{each}"
-                models[full] = msgspec.convert(fields | {"id": full, "provider": provider, "name": each}, Model)
-        models.update((model.id, model) for model in _operator_models(extra_prices, today()))
-        return cls(models, document["defaults"], today)
+        operators = {model.id: model for model in _operator_models(extra_prices, today())}
+        models = _listed(document["models"]) | operators
+        return cls(models, document["defaults"], today, _listed(document["embeddings"]) | operators)
 
     def __iter__(self) -> Iterator[Model]:
         """Every model, the retired ones too."""
@@ -110,6 +114,15 @@ class Catalogue:
             raise ModelRetired(sentence, successor=self._living_successor(model))
         if not self._rows(model):
             raise UnknownModel(f"{model.id} has no price, so that no budget could hold for it.")
+        return model
+
+    def embedding(self, model_id: str) -> Model:
+        """The model that turns texts into vectors. Raises UnknownModel, also for one without a price."""
+        if (model := self._embeddings.get(model_id)) is None:
+            raise UnknownModel(
+                f"There is no embedding model {model_id!r}.",
+                mend="docs/models.md lists them; WORDUP_MODEL_PRICES adds one, with its price.",
+            )
         return model
 
     def price(self, model: Model, input_tokens: int = 0) -> Price:
@@ -146,6 +159,16 @@ class Catalogue:
         while successor is not None and self.retired(successor):
             successor = self._models.get(successor.successor or "")
         return successor.id if successor else None
+
+
+def _listed(entries: dict[str, dict[str, Any]]) -> dict[str, Model]:
+    models: dict[str, Model] = {}
+    for model_id, fields in entries.items():
+        provider, _, name = model_id.partition(":")
+        for each in (name, *fields.pop("snapshots", ())):
+            full = f"{provider}:{each}"
+            models[full] = msgspec.convert(fields | {"id": full, "provider": provider, "name": each}, Model)
+    return models
 
 
 def _operator_models(extra_prices: str, today: date) -> Iterator[Model]:

@@ -17,6 +17,7 @@ COUNTERS = {
     "CostUSD": ("wordup_cost_usd", "What the models cost, in US dollars."),
     "Blocked": ("wordup_blocked", "Turns that were refused for their content."),
     "Limited": ("wordup_limited", "Turns that a user's own limit refused."),
+    "EmbeddingsFailed": ("wordup_embeddings_failed", "Questions whose vector did not come."),
     "BudgetRefused": ("wordup_budget_refused", "Turns that the budget of the whole deployment refused."),
 }
 # Those that the bot measures in milliseconds.

@@ -8,7 +8,7 @@ the clouds asked for count more, so that "the Azure counterpart of SQS" finds Se
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -19,6 +19,9 @@ from wordup.providers.base import Passage
 from wordup.questions import Question, brings_its_text, in_context, parse, stem, with_names
 from wordup.services import CLOUDS, Cloud
 from wordup.spelling import cuts, distance, typos
+
+if TYPE_CHECKING:
+    from wordup.vectors import Meaning
 
 # In the package the index lies beside the application; in a checkout it is built from the folder in the root.
 PACKAGED = Path(__file__).parents[1] / "knowledge.db"
@@ -55,6 +58,8 @@ GUESSED = 0.6
 HELD = 0.3
 _LONGEST_NAME = 6
 MOST_CANDIDATES = 60
+# What was found, and what finding it cost in micro-dollars.
+Retrieved = tuple[list[Passage], int]
 
 
 class Asked(Protocol):
@@ -84,18 +89,18 @@ class Knowledge:
     Raises ConfigurationError when there is no such folder."""
 
     def __init__(self, folder: str = "", data_dir: str = "data") -> None:
-        self._locate = _located(folder, data_dir)
+        self.locate = _located(folder, data_dir)
         self._lock = threading.Lock()
         self._index: Index | None = None
 
-    def search(self, query: str, *, limit: int = 3) -> list[Passage]:
+    def search(self, query: str, *, limit: int = 3, meaning: "Meaning | None" = None) -> list[Passage]:
         """The passages that answer the query, the best first; none when it is about something else, or when it brings
-        the text that it asks about."""
+        the text that it asks about. With the query's `meaning`, they are found by that, too."""
         if brings_its_text(query):
             return []
         question = parse(query)
         with self._lock:
-            return _Search(self._opened(), question).best(limit)
+            return _Search(self._opened(), question).best(limit, meaning)
 
     def passage(self, passage_id: str) -> Passage | None:
         """The passage that an answer cites; None where the index has it no longer."""
@@ -113,7 +118,7 @@ class Knowledge:
 
     def _opened(self) -> Index:
         if self._index is None:
-            self._index = Index(self._locate())
+            self._index = Index(self.locate())
         return self._index
 
 
@@ -148,7 +153,7 @@ class _Search:
         self._whole = 0.0
         self._subject = False
 
-    def best(self, limit: int) -> list[Passage]:
+    def best(self, limit: int, meaning: "Meaning | None") -> list[Passage]:
         question = self._question
         words = list(question.weights.items())[:QUERY_TERMS]
         tokens = list(question.tokens)
@@ -165,7 +170,11 @@ class _Search:
         names = list(self._names(tokens))
         products = [(str(name.at), name.cloud) for name in names if name.weight >= 1 and name.cloud in CLOUDS]
         self._question = with_names(question, products)
-        return self._ranked(names, limit)
+        clouds = self._clouds(names)
+        ranked = self._ranked(names, clouds)
+        if meaning is not None:
+            ranked = meaning.fused(ranked, self._index.cited)
+        return [self._index.passage(row, clouds).scored(-score) for _, score, row in _mixed(ranked, limit)]
 
     def _add(self, term: Term, weight: float, *, asked: bool) -> None:
         scores, shares = self._scores, self._shares
@@ -206,14 +215,14 @@ class _Search:
                 taken.update(places)
                 yield from (_Name(service, cloud, weight, at) for service, cloud, weight in names)
 
-    def _ranked(self, names: list[_Name], limit: int) -> list[Passage]:
+    def _ranked(self, names: list[_Name], clouds: frozenset[Cloud]) -> list[tuple[str, float, int]]:
+        """Documents, their scores below zero, and the rows, the best first."""
         named: dict[str, float] = {}
         for name in names:
             named[name.service] = max(named.get(name.service, 0.0), name.weight)
         floor = self._floor(named) * self._whole
         if not (named or self._whole) or self._is_too_special():
             return []
-        clouds = self._clouds(names)
         relevant = sorted((row for row, share in self._shares.items() if share >= floor), key=self._order)
         candidates = dict.fromkeys(relevant[:MOST_CANDIDATES])
         sure = [service for service, weight in named.items() if weight >= 1]
@@ -230,8 +239,7 @@ class _Search:
                 score = score * (table if weight >= 1 or not sure else TABLE) + NAMED * weight
             best.setdefault(document, []).append((-score, row))
         falling = ((document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found)))
-        chosen = _mixed(sorted(falling, key=lambda each: each[1:]), limit)
-        return [self._index.passage(row, clouds).scored(-score) for _, score, row in chosen]
+        return sorted(falling, key=lambda each: each[1:])
 
     def _compares_entries(self, names: list[_Name]) -> bool:
         """Whether the things to compare stand in different entries, so that none of them can tell about both."""

@@ -97,6 +97,10 @@ class Telemetry:
         """A turn that a user's own limit refused."""
         self._write(logging.INFO, "limited", {"error.type": error.code}, {"Limited": 1})
 
+    def unembedded(self, code: str) -> None:
+        """A question whose vector did not come, by the error's code: it was looked up by its words alone."""
+        self._write(logging.WARNING, "embeddings_failed", {"error.type": code}, {"EmbeddingsFailed": 1})
+
     def _write(self, level: int, event: str, fields: dict[str, Any], measures: Measures, code: str = "") -> None:
         if self._metrics is not None:
             self._metrics.add(measures, code)

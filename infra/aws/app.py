@@ -72,7 +72,9 @@ def main() -> None:
     embedded = context("embedded") == "true"
     try:
         deployment = _spec(context)
-        code = context("code") or package.build("aws", architecture(embedded=embedded))
+        code = context("code") or package.build(
+            "aws", architecture(embedded=embedded), embeddings=deployment.bot.embeddings
+        )
         stacks(app, deployment, code=Path(code), embedded=embedded)
     except WordUpError as error:
         sys.exit(f"{error.sentence} {error.mend}")

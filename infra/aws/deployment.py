@@ -157,7 +157,7 @@ class AWSDeployment:
             code = FUNCTIONS
             if packaged:
                 report.step("Packaging the function")
-                code = package.build("aws", self._place.architecture)
+                code = package.build("aws", self._place.architecture, embeddings=self._spec.bot.embeddings)
             report.step("Synthesizing the stacks")
             self._built[packaged] = synthesize(self._spec, code, embedded=self._place.embedded)
         return self._built[packaged]

@@ -176,7 +176,16 @@ class OperationsStack(Stack):
         rows: list[list[tuple[str, list[cloudwatch.Metric | cloudwatch.MathExpression]]]] = [
             [
                 ("Requests and errors", [m.api("Count", "Sum"), m.api("4XXError", "Sum"), m.api("5XXError", "Sum")]),
-                ("Turns", [m.bot("Turns"), m.bot("Blocked"), m.bot("Limited"), m.bot("BudgetRefused")]),
+                (
+                    "Turns",
+                    [
+                        m.bot("Turns"),
+                        m.bot("Blocked"),
+                        m.bot("Limited"),
+                        m.bot("BudgetRefused"),
+                        m.bot("EmbeddingsFailed"),
+                    ],
+                ),
                 ("Errors by code", [by_code]),
             ],
             [

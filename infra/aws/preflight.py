@@ -176,7 +176,7 @@ def _waits_for_deletion(client: Client, spec: DeploymentSpec) -> bool:
 
 
 def _provider_key(client: Client, spec: DeploymentSpec) -> str:
-    if spec.bot.provider == "offline":
+    if spec.bot.provider == "offline" and not spec.bot.embeddings:
         return "the offline model needs none"
     try:
         text = client("secretsmanager").get_secret_value(SecretId=names.secret(spec)).get("SecretString", "")

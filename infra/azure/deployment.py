@@ -44,11 +44,11 @@ class AzureDeployment:
 
     def changes(self, report: Report) -> list[Change]:
         report.step("Building the package")
-        package.build("azure", "x86_64")
+        package.build("azure", "x86_64", embeddings=self._spec.bot.embeddings)
         return self._stack.changes(self._settings())
 
     def deploy(self, report: Report) -> None:
-        archive = package.build("azure", "x86_64")
+        archive = package.build("azure", "x86_64", embeddings=self._spec.bot.embeddings)
         report.step("Deploying the stack")
         self._stack.up(self._settings(), report)
         report.step("Waiting for the granted roles")

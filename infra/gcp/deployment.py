@@ -29,7 +29,7 @@ class GCPDeployment:
 
     def plan(self, report: Report, *, offline: bool) -> list[Resource]:  # noqa: ARG002 - the same with an account
         report.step("Building the package")
-        archive = package.build("gcp", "x86_64")
+        archive = package.build("gcp", "x86_64", embeddings=self._spec.bot.embeddings)
         report.step("Running the program")
         return offline_graph("gcp", self._spec, archive).planned()
 
@@ -75,7 +75,7 @@ class GCPDeployment:
 
     @property
     def _settings(self) -> dict[str, str]:
-        return {"package": str(package.build("gcp", "x86_64").relative_to(ROOT))}
+        return {"package": str(package.build("gcp", "x86_64", embeddings=self._spec.bot.embeddings).relative_to(ROOT))}
 
     @property
     def _secret(self) -> str:

@@ -215,6 +215,7 @@ def test_function_runs_in_the_operators_network(synthesized: Templates):
 def test_dashboard_shows_every_metric_of_the_bot(synthesized: Templates):
     body = json.dumps(only(synthesized("production"), "AWS::CloudWatch::Dashboard")["DashboardBody"])
     metrics = "Turns TurnLatency TimeToFirstToken InputTokens OutputTokens CostUSD Blocked Limited Errors BudgetRefused"
+    metrics += " EmbeddingsFailed"
     assert [name for name in metrics.split() if name not in body] == []
 
 

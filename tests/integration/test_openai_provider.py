@@ -308,3 +308,58 @@ async def test_refusal_is_logged_with_its_code_and_without_its_sentence(
     line = json.loads(capsys.readouterr().out)
     assert (line["event"], line["status"], line["code"]) == ("provider_refused", 401, "invalid_api_key")
     assert "scripted" not in line.values()
+
+
+def vectors(*numbers: list[float], usage: dict[str, int] | None = None) -> bytes:
+    """The last first, as their places tell."""
+    data = [{"index": place, "embedding": each} for place, each in enumerate(numbers)]
+    return json.dumps({"data": data[::-1], "usage": usage}).encode()
+
+
+async def test_vectors_come_in_the_order_of_their_texts(server: ProviderServer, provider: OpenAIProvider) -> None:
+    server.script(Reply(body=vectors([1.0, 0.0], [0.0, 2.0], usage={"prompt_tokens": 7})))
+    found = await provider.embed("small", ["gate", "tür"], seconds=10)
+    assert (found.vectors, found.input_tokens) == ([[1, 0], [0, 2]], 7)
+    (call,) = server.calls
+    assert call.body == {"model": "small", "input": ["gate", "tür"], "encoding_format": "float"}
+    assert call.headers["authorization"] == "Bearer sk-test"
+
+
+async def test_vectors_without_a_count_are_paid_by_the_byte(server: ProviderServer, provider: OpenAIProvider) -> None:
+    server.script(Reply(body=vectors([1.0])))
+    assert (await provider.embed("small", ["tür"], seconds=10)).input_tokens == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        vectors([1.0]),
+        vectors([1.0], [1.0, 2.0]),
+        vectors([0.0], [1.0]),
+        vectors([], []),
+        b'{"data": [{"index": 0, "embedding": [NaN]}, {"index": 1, "embedding": [1]}]}',
+        b'{"data": [{"index": 0, "embedding": [1e999]}, {"index": 1, "embedding": [1]}]}',
+        b'{"data": [{"index": 0, "embedding": ["1"]}]}',
+        b'{"error": {"message": "no"}}',
+        b"\xff",
+        b"",
+    ],
+)
+async def test_vectors_that_are_none_are_an_error(
+    server: ProviderServer, provider: OpenAIProvider, body: bytes
+) -> None:
+    server.script(Reply(body=body))
+    with pytest.raises(ProviderError):
+        await provider.embed("small", ["a", "b"], seconds=10)
+
+
+async def test_vectors_are_asked_for_again_only_where_that_is_wanted(
+    server: ProviderServer, provider: OpenAIProvider
+) -> None:
+    busy = Reply(status=429, headers={"retry-after": "0"})
+    server.script(busy)
+    with pytest.raises(ProviderBusy):
+        await provider.embed("small", ["a"], seconds=10)
+    server.script(busy, busy, Reply(body=vectors([1.0])))
+    assert len((await provider.embed("small", ["a"], seconds=30, retries=2)).vectors) == 1
+    assert len(server.calls) == 4

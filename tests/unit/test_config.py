@@ -13,6 +13,11 @@ from wordup.errors import ConfigurationError
         ({"WORDUP_RETENTION_DAYS": "0"}, "WORDUP_RETENTION_DAYS"),
         ({"WORDUP_USER_DAILY_USD": "-1"}, "WORDUP_USER_DAILY_USD"),
         ({"WORDUP_LEASE_SECONDS": "60"}, "WORDUP_LEASE_SECONDS"),
+        (
+            {"WORDUP_LEASE_SECONDS": "121", "WORDUP_EMBEDDINGS": "openai:text-embedding-3-small"},
+            "WORDUP_LEASE_SECONDS",
+        ),
+        ({"WORDUP_EMBEDDINGS": "text-embedding-3-small"}, "WORDUP_EMBEDDINGS"),
         ({"WORDUP_AUTH": "oidc"}, "WORDUP_OIDC_ISSUER"),
         ({"WORDUP_TRUSTED_PROXIES": "-1"}, "WORDUP_TRUSTED_PROXIES"),
     ],
@@ -37,6 +42,7 @@ def test_provider_follows_from_the_key() -> None:
         ({"store": "dynamodb", "auth": "open"}, "WORDUP_AUTH"),
         ({"provider": "bedrock"}, "WORDUP_PROVIDER"),
         ({"model": "gpt-0"}, "WORDUP_MODEL"),
+        ({"embeddings": "openai:gpt-6-luna"}, "WORDUP_EMBEDDINGS"),
     ],
 )
 def test_what_cannot_be_built_says_why(fields: dict[str, str], setting: str) -> None:

@@ -167,6 +167,24 @@ def test_price_is_that_of_genai_prices(listed: Model) -> None:
     assert theirs.context_window == listed.context_tokens
 
 
+def test_price_of_an_embedding_model_is_that_of_genai_prices() -> None:
+    for name in tomllib.loads(MODELS.read_text(encoding="utf-8"))["embeddings"]:
+        listed = CATALOGUE.embedding(name)
+        theirs = LISTED[listed.name]
+        assert CATALOGUE.price(listed).input == _micros(_current(theirs.prices).input_mtok, 0)
+        assert theirs.context_window == listed.context_tokens
+        documented = (Path(__file__).parents[2] / "docs/models.md").read_text(encoding="utf-8")
+        assert f"| `{name}` | {_current(theirs.prices).input_mtok} |" in documented
+
+
+def test_embedding_model_answers_nobody_and_the_other_way_round() -> None:
+    with pytest.raises(UnknownModel):
+        model("text-embedding-3-small")
+    with pytest.raises(UnknownModel, match="no embedding model"):
+        CATALOGUE.embedding("openai:gpt-6-luna")
+    assert Catalogue.load("openai:bge=0.01/0").embedding("openai:bge").prices[0].input == 10_000
+
+
 def _current(prices: Any) -> ModelPrice:
     if isinstance(prices, ModelPrice):
         return prices

@@ -9,6 +9,7 @@ import pytest
 
 from infra import package
 from infra.spec import Cloud
+from wordup.errors import ConfigurationError
 
 MEBIBYTE = 2**20
 
@@ -28,6 +29,13 @@ def test_unchanged_package_is_not_built_again(built: Path):
     before = built.stat().st_mtime_ns
     assert package.build("aws", package.machine(), built.parent) == built
     assert built.stat().st_mtime_ns == before
+
+
+def test_package_that_needs_vectors_says_how_they_are_made(tmp_path: Path):
+    with pytest.raises(ConfigurationError) as caught:
+        package.build("aws", package.machine(), tmp_path, embeddings="openai:nobody-has-these")
+    assert "wordup knowledge build" in caught.value.mend
+    assert "--shipped" in caught.value.mend
 
 
 def test_package_stays_under_its_size(built: Path):

@@ -18,6 +18,7 @@ ADDED = {
 TEXTS: dict[str, Any] = {
     "model": "openai:gpt-5-mini",
     "model_prices": "openai:own=1/2",
+    "embeddings": "openai:text-embedding-3-small",
     "openai_base_url": "https://models.example/v1",
     "oidc_issuer": "https://issuer.example",
     "oidc_audience": "wordup",

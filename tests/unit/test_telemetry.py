@@ -79,6 +79,7 @@ def everything(found: Telemetry) -> None:
     for error in (ProviderBusy(), BudgetExceeded(), ContentBlocked("hate")):
         found.failed("01J", error)
     found.limited(RateLimited())
+    found.unembedded("provider_timeout")
 
 
 def test_metric_that_an_alarm_or_the_dashboard_reads_is_one_that_is_written(lines: list[dict[str, Any]]):

@@ -73,6 +73,24 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_input_tokens: int = 0
 
 
+class Embedded(msgspec.Struct, frozen=True):
+    """One vector for each text, in their order and all of one length, and what the provider counted."""
+
+    vectors: list[list[float]]
+    input_tokens: int
+
+
+class Embedder(Protocol):
+    """A provider that also turns texts into vectors."""
+
+    async def embed(self, model: str, texts: list[str], *, seconds: float, retries: int = 0) -> Embedded:
+        """`model` is the provider's own name, `seconds` is for the whole call with its repetitions. Raises as
+        `Provider.stream` does."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Provider(Protocol):
     def stream(self, request: CompletionRequest) -> AsyncGenerator[Delta | Finish]:
         """Raises ProviderBusy, ProviderTimeout, ProviderTruncated, ProviderRefused, ProviderError."""

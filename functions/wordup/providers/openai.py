@@ -8,6 +8,7 @@ instead of working.
 import asyncio
 import importlib
 import logging
+import math
 import random
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -22,7 +23,7 @@ import msgspec
 
 from wordup import logs
 from wordup.errors import ProviderBusy, ProviderError, ProviderRefused, ProviderTimeout, ProviderTruncated
-from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, input_token_bound
+from wordup.providers.base import CompletionRequest, Delta, Embedded, Finish, FinishReason, input_token_bound
 
 if TYPE_CHECKING:  # 0.1 s that a bot without this provider never pays
     from aiohttp import ClientResponse, ClientSession
@@ -73,6 +74,16 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
+class _Vector(msgspec.Struct):
+    index: int
+    embedding: list[float]
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: _Usage | None = None
+
+
 class OpenAIProvider:
     """`api_key` is the key or a coroutine function that gives the current one, asked before every request, so that a
     rotated key is taken up. `base_url` is empty for OpenAI's own. `connect_timeout` is in seconds; `max_retries` counts
@@ -92,7 +103,8 @@ class OpenAIProvider:
         reason: FinishReason | None = None
         usage: _Usage | None = None
         written = 0
-        response = await self._open(request, deadline)
+        body = msgspec.json.encode(self._parameters(request))
+        response = await self._open("chat/completions", body, deadline, self._max_retries)
         try:
             async with aclosing(_chunks(response)) as chunks:
                 async for chunk in chunks:
@@ -112,28 +124,45 @@ class OpenAIProvider:
             raise ProviderTruncated
         yield _finish(reason, usage, request, written)
 
+    async def embed(self, model: str, texts: list[str], *, seconds: float, retries: int = 0) -> Embedded:
+        """A vector that is no direction, or of which a number is none, is no answer."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        body = msgspec.json.encode({"model": model, "input": texts, "encoding_format": "float"})
+        response = await self._open("embeddings", body, deadline, retries)
+        try:
+            with vendor_errors(streaming=True):
+                found = msgspec.json.decode(await response.read(), type=_Vectors)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderError from error
+        finally:
+            response.release()
+        vectors = [each.embedding for each in sorted(found.data, key=lambda each: each.index)]
+        lengths = {len(vector) for vector in vectors}
+        if len(vectors) != len(texts) or len(lengths) != 1 or not all(0 < math.hypot(*v) < math.inf for v in vectors):
+            raise ProviderError
+        return Embedded(vectors, found.usage.prompt_tokens if found.usage else sum(len(t.encode()) for t in texts))
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
-    async def _open(self, request: CompletionRequest, deadline: float) -> "ClientResponse":
+    async def _open(self, path: str, body: bytes, deadline: float, retries: int) -> "ClientResponse":
         """The answer, of which the head has come."""
         session = self._session or await self._connected()
-        body = msgspec.json.encode(self._parameters(request))
         loop = asyncio.get_running_loop()
         for attempt in count():
             try:
-                return await self._ask(session, body, deadline - loop.time())
+                return await self._ask(session, path, body, deadline - loop.time())
             except _Passing as failure:
                 wait = failure.wait
                 if wait is None:
                     wait = random.uniform(0.25, 0.5) * 2**attempt  # noqa: S311 - jitter, no secret
-                if attempt >= self._max_retries or loop.time() + wait >= deadline:
+                if attempt >= retries or loop.time() + wait >= deadline:
                     raise failure.error from failure.__cause__
             await asyncio.sleep(wait)
         raise AssertionError("the loop above returns or raises")
 
-    async def _ask(self, session: "ClientSession", body: bytes, seconds: float) -> "ClientResponse":
+    async def _ask(self, session: "ClientSession", path: str, body: bytes, seconds: float) -> "ClientResponse":
         """Raises _Passing for what surely was not answered."""
         from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError
 
@@ -142,7 +171,7 @@ class OpenAIProvider:
         try:
             with vendor_errors():
                 response = await session.post(
-                    f"{self._base_url}/chat/completions",
+                    f"{self._base_url}/{path}",
                     data=body,
                     # A keyless local server still expects some text.
                     headers={"authorization": f"Bearer {key or 'none'}", "content-type": "application/json"},

@@ -1,7 +1,7 @@
 """Answers put together from an entry of the service table: no sentence in them is anyone's but the table's."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from wordup.languages import labels
 from wordup.questions import Question, stem, tokens
@@ -79,12 +79,15 @@ def _limit(offer: Offer, limit: Limit, said: dict[str, str]) -> str:
 
 
 def _prices(service: Service, question: Question) -> Iterator[str]:
-    said = labels(question.language)
-    yield "\n".join(
-        f"- {offer.name}: {offer.price} ([{said['source']}]({offer.url}), {_day(offer, said)})"
-        for _, offer in _asked(service, question)
-    )
+    yield _priced(_asked(service, question), question)
     yield service.summary
+
+
+def _priced(offers: Iterable[tuple[Cloud, Offer]], question: Question) -> str:
+    said = labels(question.language)
+    return "\n".join(
+        f"- {offer.name}: {offer.price} ([{said['source']}]({offer.url}), {_day(offer, said)})" for _, offer in offers
+    )
 
 
 def _day(offer: Offer, said: dict[str, str]) -> str:
@@ -94,6 +97,8 @@ def _day(offer: Offer, said: dict[str, str]) -> str:
 def _comparison(service: Service, question: Question) -> Iterator[str]:
     yield service.compare
     yield _lines(service, question, CLOUDS)
+    if {"price", "cost"} & {*question.weights, *question.synonyms}:
+        yield _priced(service.offers(), question)
 
 
 def _overview(service: Service, question: Question) -> Iterator[str]:

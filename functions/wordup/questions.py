@@ -25,6 +25,8 @@ _MARKS: dict[str, Intent] = {
 }
 # "Or": between the names of products it asks for a comparison.
 _CHOICE = "@choice"
+# At the beginning it asks for steps, unless another word asks for something else.
+_HOW = "@how"
 _RANKS = {mark: rank for rank, mark in enumerate(_MARKS)}
 
 CLOUD_WORDS: dict[str, Cloud] = {
@@ -122,6 +124,7 @@ def parse(text: str) -> Question:
     while at < len(found):
         width, meanings = _meaning(lexicon, found, at)
         choice |= _CHOICE in meanings
+        marks.update(["@action"] if _HOW in meanings and at == 0 else [])
         marks.update(meaning for meaning in meanings if meaning in _MARKS)
         english = [meaning for meaning in meanings if not meaning.startswith("@") and meaning not in ignored]
         if language == ENGLISH or not meanings:

@@ -37,7 +37,7 @@ SHORT = 3
 NAMED_FLOOR = 0.15
 # Who asks so much about a product wants more than its name to be known.
 LONG = 8
-LONG_FLOOR = 0.45
+LONG_FLOOR = 0.5
 # For a passage about one cloud, when the question names one.
 SAME_CLOUD, OTHER_CLOUD = 1.3, 0.5
 # What the name of a thing adds to the passages of its entry, by BM25's measure, and to those of other documents that

@@ -47,6 +47,12 @@ async def answered(*questions: str, max_tokens: int = 1_000) -> tuple[str, Finis
         (["Was kostet S3?"], "Amazon S3: GB-months by class"),
         (["Wie lange darf eine Lambda-Funktion laufen?"], "*Ich laufe offline, ohne Sprachmodell.*"),
         (["What is the difference between SNS and SQS?"], "SNS pushes and keeps nothing"),
+        (["SNS or Kinesis?"], "**Event stream** ["),
+        (["SNS or Kinesis?"], "**Publish and subscribe** ["),
+        (["Everything of ours is in BigQuery, and the new firm sits on AWS"], "[1]\n\n- AWS: **[Amazon Redshift]"),
+        (["Compare S3 and Blob Storage in price"], "- Amazon S3: GB-months by class"),
+        (["How do I stop EC2 at night?"], "aws scheduler create-schedule"),
+        (["How many CPUs may Azure Data Explorer have?"], "This figure is not in my built-in knowledge"),
     ],
 )
 async def test_answer_quotes_what_was_asked(questions: list[str], holds: str) -> None:

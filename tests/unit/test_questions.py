@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wordup.questions import parse
+from wordup.questions import parse, with_names
 
 KNOWLEDGE = Path(__file__).parents[2] / "knowledge"
 QUESTIONS: list[dict[str, Any]] = tomllib.loads((KNOWLEDGE / "eval" / "questions.toml").read_text())["question"]
@@ -88,8 +88,27 @@ def test_there_are_enough_of_every_sort() -> None:
         ("How do I raise the limit of VPCs?", "en", "howto"),
         ("how much memory has a function", "en", "limit"),
         ("how much does a function cost", "en", "price"),
+        ("¿Cómo conecto dos redes?", "es", "howto"),
+        ("¿Cómo se llama eso en Azure?", "es", "equivalence"),
+        ("Como sei o limite de regras?", "pt", "limit"),
     ],
 )
 def test_question_tells_its_language_and_what_it_wants(text: str, language: str, intent: str) -> None:
     question = parse(text)
     assert (question.language, question.intent) == (language, intent)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "intent"),
+    [
+        ("we use X, now it must be Azure", [("x", "aws")], "equivalence"),
+        ("we use X on AWS", [("x", "aws")], "any"),
+        ("X or Y?", [("x", "aws"), ("y", "aws")], "comparison"),
+        ("X oder Y, und wann was?", [("x", "aws"), ("y", "gcp")], "comparison"),
+        ("X or not?", [("x", "aws")], "any"),
+        ("how do I move X to Azure", [("x", "aws")], "howto"),
+        ("we use nothing on Azure", [], "any"),
+    ],
+)
+def test_names_of_products_tell_what_is_asked(text: str, names: list[tuple[str, str]], intent: str) -> None:
+    assert with_names(parse(text), names).intent == intent

@@ -72,6 +72,7 @@ def test_question_finds_its_passage(question: str, passage: str) -> None:
         "",
         "   \n",
         "?!",
+        "Which kernel parameter did Lambda's hypervisor team flip to silence spurious hrtimer interrupts?",
     ],
 )
 def test_question_about_something_else_finds_nothing(question: str) -> None:

@@ -115,7 +115,11 @@ def _told(said: str, query: str, passages: list[Passage]) -> str:
         body = _quoted(said, question, best, first + 1)
     else:
         body = composed(best.service, question, f"[{first + 1}]")
-    parts = [f"*{label['offline']}* {label['quoted']}", body, *_beside(question, passages, first)]
+    parts = [
+        f"*{label['offline']}* {label['quoted']}",
+        body,
+        *_beside(question, passages, first),
+    ]
     also = [f"[{n}] {_linked(passage)}" for n, passage in enumerate(passages, 1) if n != first + 1]
     return "\n\n".join([*parts, f"{label['also']}: {', '.join(also)}"] if also else parts)
 
@@ -141,12 +145,12 @@ def _beside(question: Question, passages: list[Passage], first: int) -> Iterator
 
 
 def _first(question: Question, passages: list[Passage]) -> int:
-    """Who asks how wants steps and code, which articles have; names, figures and choices stand in entries."""
+    """Who asks how or which wants steps, code and reasons, which articles have; names and figures stand in entries."""
     least = (NEAR_ENTRY if question.intent in ("limit", "price", "concept") else NEAR) * passages[0].score
     near = [n for n, passage in enumerate(passages) if passage.score >= least]
-    if question.intent == "howto":
+    if question.intent in ("howto", "comparison"):
         articles = [n for n in near if passages[n].service is None]
-        wanted = [n for n in articles if _FENCE in passages[n].text] or articles
+        wanted = [n for n in articles if _FENCE in passages[n].text and question.intent == "howto"] or articles
     else:
         wanted = [n for n in near if passages[n].service is not None and question.intent != "any"]
     return wanted[0] if wanted else 0

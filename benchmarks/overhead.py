@@ -4,12 +4,14 @@ The provider is a stand-in in a process of its own that answers at once. Three w
 times, from the same client over kept-alive connections: directly; by this bot's `POST /chat` (`wordup serve`, SQLite:
 token, limits, reservation, knowledge, answer, one conversation stored a turn); by the LiteLLM proxy with its master
 key, which stores nothing. One worker each. `added` is a way's median less the direct one's; the ratios compare this
-bot with LiteLLM. The memory is the resident set of this bot's process before and after `--memory` more turns of ten
-clients.
+bot with LiteLLM. All of these ask the same question, whose words and passages the bot's index has at hand after the
+first time; the last row asks it the questions of knowledge/eval/questions.toml by turns. The memory is the resident set
+of this bot's process before and after `--memory` more turns of ten clients.
 """
 
 import argparse
 import asyncio
+import itertools
 import json
 import statistics
 import sys
@@ -23,6 +25,7 @@ from typing import Any
 import msgspec
 
 from benchmarks import results
+from cli.evaluation import load
 from infra.local.emulator import HOST, end, free_port, launch, listens, wait_until
 from infra.spec import ROOT
 from infra.toolchain import TOOLS
@@ -37,6 +40,7 @@ MODEL = "stand-in"
 START_SECONDS = 180
 VERSIONS = ("aiohttp", "httptools", "msgspec", "starlette", "uvicorn", "uvloop")
 
+QUESTIONS = ROOT / "knowledge" / "eval" / "questions.toml"
 MESSAGE = "What is a queue for?"
 ANSWER = ("A queue ", "keeps work ", "for later.")
 USAGE = {"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23}
@@ -66,17 +70,18 @@ WHOLE = json.dumps(
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One way to ask: where, and the whole request."""
+    """One way to ask: where, and the whole requests, which take turns."""
 
     name: str
     port: int
-    request: bytes
+    requests: list[bytes]
 
 
-def way(name: str, port: int, path: str, body: dict[str, Any]) -> Way:
-    content = json.dumps(body).encode()
+def way(name: str, port: int, path: str, *bodies: dict[str, Any]) -> Way:
     head = f"POST {path} HTTP/1.1\r\nhost: {HOST}\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
-    return Way(name, port, f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+    contents = [json.dumps(body).encode() for body in bodies]
+    requests = [f"{head}content-length: {len(content)}\r\n\r\n".encode() + content for content in contents]
+    return Way(name, port, requests)
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
@@ -108,13 +113,13 @@ async def provide(port: int) -> None:
 async def ask(asked: Way, clients: int, requests: int) -> tuple[list[float], float]:
     """Milliseconds of each request, and requests a second. Raises RuntimeError for an answer that is no success."""
     taken: list[float] = []
-    left = iter(range(requests))
+    left = itertools.islice(itertools.cycle(asked.requests), requests)
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection(HOST, asked.port)
-        for _ in left:
+        for request in left:
             began = time.perf_counter()
-            writer.write(asked.request)
+            writer.write(request)
             head, body = await read(reader)
             taken.append((time.perf_counter() - began) * 1000)
             if not head.startswith(b"HTTP/1.1 200"):
@@ -192,7 +197,7 @@ def measured(ways: list[Way], rounds: int) -> list[dict[str, str | float]]:
 
 
 def compared(rows: list[dict[str, Any]]) -> list[dict[str, str | float]]:
-    _, ours, theirs = rows
+    _, ours, theirs, _ = rows
     return [
         {
             "figure": "added p50, ours to LiteLLM's",
@@ -229,10 +234,12 @@ def main() -> None:
         ):
             asked = {"model": MODEL, "messages": [{"role": "user", "content": MESSAGE}]}
             ours = way("Word Up!", int(home.url.rpartition(":")[2]), "/chat", {"message": MESSAGE})
+            others = [{"message": question.text} for question in load(QUESTIONS)]
             ways = [
                 way("the provider alone", provider, "/v1/chat/completions", asked),
                 ours,
                 way("LiteLLM proxy", theirs, "/v1/chat/completions", asked),
+                way("Word Up!, another question each time", ours.port, "/chat", *others),
             ]
             rows = measured(ways, arguments.rounds)
             before = resident_mib(home.process.pid)

@@ -9,6 +9,7 @@ active one signs.
 import asyncio
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import secrets
@@ -188,6 +189,7 @@ def _signer(key: bytes) -> itsdangerous.Signer:
     return itsdangerous.Signer(key, salt=b"session", key_derivation="hmac", digest_method=hashlib.sha256)
 
 
+@functools.lru_cache(256)
 def named(subject: str) -> User:
     """A user of this deployment's own access keys."""
     return User(subject, keys.user(ISSUER, subject))

@@ -89,7 +89,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
         return providers[name]
 
     limits = UserLimits(store, settings, clock=clock)
-    budget = DeploymentBudget(store, settings, clock=clock)
+    budget = DeploymentBudget(store, settings, clock=clock, keeps=settings.store == "sqlite")
     ring = KeyRing(secrets, signing_reference(settings))
     sign_ins = AddressLimit(store, settings, ring, clock=clock)
     metrics = adapter(METRICS, settings.metrics, "WORDUP_METRICS")() if settings.metrics in METRICS else None
@@ -110,6 +110,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
 
     async def close() -> None:
         await chat.close()
+        await budget.close()
         for opened in providers.values():
             await opened.close()
         if embeddings is not None:

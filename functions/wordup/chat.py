@@ -78,6 +78,7 @@ class _Running:
         self.prompt_bytes = 0
         self.micros = 0  # spent before the model was asked
         self.scope: asyncio.Timeout | None = None
+        self.watch: asyncio.TimerHandle | asyncio.Task[None] | None = None
 
     async def next(self) -> Event | None:
         """None ends the turn."""
@@ -175,22 +176,25 @@ class Chat:
             self._telemetry.failed(draft.id, error)
 
     async def _run(self, running: _Running) -> None:
-        watch = asyncio.create_task(self._watch(running))
+        # Most turns are over before the first look, and need no task for it.
+        running.watch = asyncio.get_running_loop().call_later(STOP_POLL_SECONDS, self._watch, running)
         try:
             await self._answer(running)
         finally:
-            watch.cancel()
+            running.watch.cancel()
             running.events.put_nowait(None)
 
-    async def _watch(self, running: _Running) -> None:
+    def _watch(self, running: _Running) -> None:
+        running.watch = asyncio.create_task(self._look(running))
+
+    async def _look(self, running: _Running) -> None:
         """Sees a stop, or an erasure, that reached another instance."""
-        hold = running.draft.hold
         while not running.stopped:
-            await asyncio.sleep(STOP_POLL_SECONDS)
             with contextlib.suppress(StoreUnavailable):  # the next look will tell
-                row = await self._store.get(hold.pk, hold.sk)
+                row = await self._store.get(running.draft.hold.pk, running.draft.hold.sk)
                 if row is None or row.counts.get("stop"):
                     running.stop()
+            await asyncio.sleep(STOP_POLL_SECONDS)
 
     async def _answer(self, running: _Running) -> None:
         draft = running.draft

@@ -105,6 +105,7 @@ class KeyRing:
     def __init__(self, reader: SecretReader, reference: str) -> None:
         self._reader = reader
         self._reference = reference
+        self._last: tuple[str, Ring] | None = None
 
     async def signing_key(self) -> tuple[str, bytes]:
         """The active key's id and bytes. Raises SecretUnavailable."""
@@ -120,13 +121,19 @@ class KeyRing:
 
     async def _read(self, *, newest: bool = False) -> Ring:
         text = await self._reader.read(self._reference, newest=newest)
-        try:
-            ring = msgspec.json.decode(text, type=Ring)
-        except msgspec.DecodeError as error:
-            raise SecretUnavailable("The signing secret is not a key ring.") from error
-        if ring.active not in ring.keys:
-            raise SecretUnavailable("The signing secret's active key is missing.")
-        return ring
+        if self._last is None or self._last[0] != text:
+            self._last = text, _ring(text)
+        return self._last[1]
+
+
+def _ring(text: str) -> Ring:
+    try:
+        ring = msgspec.json.decode(text, type=Ring)
+    except msgspec.DecodeError as error:
+        raise SecretUnavailable("The signing secret is not a key ring.") from error
+    if ring.active not in ring.keys:
+        raise SecretUnavailable("The signing secret's active key is missing.")
+    return ring
 
 
 def _bytes(text: str) -> bytes:

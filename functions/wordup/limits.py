@@ -169,12 +169,20 @@ class Block:
 
 
 class DeploymentBudget:
-    """The day's money of all users together. One object per process."""
+    """The day's money of all users together. One object per process. Where that process is the only one and is never
+    frozen it `keeps` its block between turns, and gives it back when it is closed."""
 
     def __init__(
-        self, store: Store, settings: Settings, *, clock: Callable[[], float] = time.time, shards: int = 1
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        shards: int = 1,
+        keeps: bool = False,
     ) -> None:
         self._store = store
+        self._keeps = keeps
         self._ceiling = settings.deployment_daily_micros // shards
         self._lease_seconds = settings.lease_seconds
         self._clock = clock
@@ -196,14 +204,22 @@ class DeploymentBudget:
             return Share(block, micros)
 
     async def settle(self, share: Share, spent: MicroUSD) -> None:
-        """Takes the share back, less what was spent; returns the block to the budget when no turn uses it."""
+        """Takes the share back, less what was spent; returns the block to the budget when no turn uses it, unless it
+        is to be kept."""
         async with self._lock:
             block = share.block
             block.reserved -= share.micros
             block.spent += spent
             block.turns -= 1
-            if not await self._close_if_idle(block) and spent:
+            kept = self._keeps and block is self._block and self._fresh(block)
+            if (kept or not await self._close_if_idle(block)) and spent:
                 await self._journal(block, spent)
+
+    async def close(self) -> None:
+        """After the last turn."""
+        async with self._lock:
+            if self._block is not None:
+                await self._close_if_idle(self._block)
 
     def _fresh(self, block: Block) -> bool:
         now = self._clock()

@@ -1,5 +1,6 @@
 """Reading requests: a bounded body, its JSON, its types; who sent them. Whatever is wrong becomes a RequestError."""
 
+import functools
 import ipaddress
 import re
 
@@ -42,12 +43,18 @@ def client_address(request: Request, proxies: int) -> str:
     written = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
     peer = request.client.host if request.client else ""
     text = written[-proxies].strip() if 0 < proxies <= len(written) else peer
+    return _network(text) or peer
+
+
+@functools.lru_cache(1_024)
+def _network(text: str) -> str:
+    """The address that is counted for a written one; "" for what is none."""
     # Azure writes the port too.
     bare = text.partition(":")[0] if text.count(":") == 1 else text.partition("]")[0].removeprefix("[")
     try:
         address = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
-        return peer
+        return ""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is None:
             return str(ipaddress.ip_network((address, 64), strict=False))

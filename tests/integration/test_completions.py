@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from infra.toolchain import TOOLS
 from tests.provider_server import ProviderServer, Reply
 from tests.serving import KEY, served, settings
+from wordup import keys
 
 PRICES = "openai:stand-in=1/2"
 SAID: list[ChatCompletionMessageParam] = [
@@ -99,7 +100,11 @@ def test_nothing_is_kept_but_what_it_cost(client: openai.OpenAI, url: str, folde
     assert float(after["today"]["cost_usd"]) > float(before["today"]["cost_usd"])
     assert after["reserved_usd"] == "0"
     kept = sqlite3.connect(folder / "wordup.db").execute("SELECT pk, sk, data FROM rows").fetchall()
-    assert [sk for _, sk, _ in kept if sk.startswith(("turn:", "conv:", "recent:", "hold:", "idem:"))] == []
+    assert [
+        sk
+        for pk, sk, _ in kept
+        if pk.startswith(keys.USERS) and sk.startswith(("turn:", "conv:", "recent:", "hold:", "idem:"))
+    ] == []
     assert not [row for row in kept if "pirate" in str(row) or "Cloud Storage" in str(row)]
 
 

@@ -7,6 +7,7 @@ the clouds asked for count more, so that "the Azure counterpart of SQS" finds Se
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -223,8 +224,9 @@ class _Search:
         floor = self._floor(named) * self._whole
         if not (named or self._whole) or self._is_too_special():
             return []
-        relevant = sorted((row for row, share in self._shares.items() if share >= floor), key=self._order)
-        candidates = dict.fromkeys(relevant[:MOST_CANDIDATES])
+        scores, shares, whole = self._scores, self._shares, self._whole
+        relevant = sorted((-scores[row], row) for row, share in shares.items() if share >= floor)
+        candidates = dict.fromkeys(row for _, row in relevant[:MOST_CANDIDATES])
         sure = [service for service, weight in named.items() if weight >= 1]
         for service in sure:
             candidates |= dict.fromkeys(self._index.rows_of(f"service:{service}"))
@@ -232,14 +234,16 @@ class _Search:
         best: dict[str, list[tuple[float, int]]] = {}
         for row in candidates:
             document, cloud = self._index.about(row)
-            score = self._scores.get(row, 0.0) * _of_cloud(cloud, clouds) * self._held(row)
+            # What holds all of a question is worth more than what says one of its words many times.
+            held = (shares.get(row, 0.0) / whole) ** HELD if whole else 1.0
+            score = scores.get(row, 0.0) * _of_cloud(cloud, clouds) * held
             kind, _, name = document.partition(":")
             if kind == "service":
                 weight = named.get(name, 0.0)
                 score = score * (table if weight >= 1 or not sure else TABLE) + NAMED * weight
             best.setdefault(document, []).append((-score, row))
         falling = ((document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found)))
-        return sorted(falling, key=lambda each: each[1:])
+        return sorted(falling, key=itemgetter(1, 2))
 
     def _compares_entries(self, names: list[_Name]) -> bool:
         """Whether the things to compare stand in different entries, so that none of them can tell about both."""
@@ -264,13 +268,6 @@ class _Search:
     def _is_too_special(self) -> bool:
         most = max(self._shares.values(), default=0.0)
         return len(self._question.weights) >= LONG and most < LONG_FLOOR * self._whole
-
-    def _held(self, row: int) -> float:
-        """What holds all of a question is worth more than what says one of its words many times."""
-        return (self._shares.get(row, 0.0) / self._whole) ** HELD if self._whole else 1.0
-
-    def _order(self, row: int) -> tuple[float, int]:
-        return -self._scores[row], row
 
     def _clouds(self, names: list[_Name]) -> frozenset[Cloud]:
         """The clouds that the answer is about: not that of the product whose counterpart is asked for."""

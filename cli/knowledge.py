@@ -212,7 +212,7 @@ def _embed(settings: Settings, report: Callable[[int, int], object], *, shipped:
         def embed(texts: list[str]) -> Embedded:
             return runner.run(embedder.embed(model.name, texts, seconds=BATCH_SECONDS, retries=RETRIES))
 
-        return vectors.build(file, model, embed, report)
+        return vectors.build(file, model.id, embed, report)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import msgspec
 
-from wordup.models import Model
 from wordup.providers import base
 from wordup.services import Service
 from wordup.vectors import FILE, SCHEMA, Vectors, bytes_of, signs_of
@@ -66,8 +65,9 @@ class Embedded(msgspec.Struct, frozen=True, kw_only=True):
     floor: float
 
 
-def build(index: Path, model: Model, embed: Embed, progress: Callable[[int, int], object]) -> Embedded:
-    """Brings the vectors beside an index to what its passages say."""
+def build(index: Path, model: str, embed: Embed, progress: Callable[[int, int], object]) -> Embedded:
+    """Brings the vectors beside an index to what its passages say. `model` is its id; `progress` is told how many
+    passages of how many have theirs."""
     target = index.with_name(FILE)
     draft = index.with_name(f"{FILE}.draft")
     if target.exists() and not draft.exists():
@@ -97,7 +97,7 @@ def build(index: Path, model: Model, embed: Embed, progress: Callable[[int, int]
         # Complete, so that it can be opened; nothing is near enough yet.
         store.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [("index", made_of), ("floor", "1")])
         store.commit()
-        floor = _floor(Vectors.open(draft, model.id), elsewhere.vectors)
+        floor = _floor(Vectors.open(draft, model), elsewhere.vectors)
         store.execute("UPDATE meta SET value = ? WHERE key = 'floor'", (f"{floor:.4f}",))
         store.commit()
         store.execute("VACUUM")
@@ -126,13 +126,13 @@ def _told(service: Service, title: str) -> str:
     return f"{service.concept}\n{', '.join(service.aliases)}\n{service.summary} {service.compare}"
 
 
-def _known(store: sqlite3.Connection, model: Model) -> dict[str, bytes]:
+def _known(store: sqlite3.Connection, model: str) -> dict[str, bytes]:
     """The digests that the draft has vectors of; those of another model are thrown away."""
     store.executescript(SCHEMA)
-    if store.execute("SELECT value FROM meta WHERE key = 'model'").fetchone() != (model.id,):
+    if store.execute("SELECT value FROM meta WHERE key = 'model'").fetchone() != (model,):
         for table in ("meta", "vector", "signs"):
             store.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-        store.execute("INSERT INTO meta VALUES ('model', ?)", (model.id,))
+        store.execute("INSERT INTO meta VALUES ('model', ?)", (model,))
     return dict(store.execute("SELECT id, digest FROM vector"))
 
 

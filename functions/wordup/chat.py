@@ -325,11 +325,9 @@ class Chat:
 
     def _usage(self, running: _Running, finishes: Sequence[Finish]) -> Usage:
         """Of all calls of a turn: each has its own price, since long prompts cost more."""
-        model = running.draft.model
+        model, cost = running.draft.model, self._catalogue.cost
         micros = running.micros + sum(
-            self._catalogue.cost(
-                model, call.input_tokens, call.output_tokens, call.cached_input_tokens, call.cache_write_input_tokens
-            )
+            cost(model, call.input_tokens, call.output_tokens, call.cached_input_tokens, call.cache_write_input_tokens)
             for call in finishes
         )
         return Usage(

@@ -12,6 +12,7 @@ import msgspec
 from wordup.errors import ConfigurationError
 from wordup.providers.base import Passage
 from wordup.services import Cloud, Service, described
+from wordup.spelling import cuts
 
 # The weights of names, title, keywords and text: a word in a heading says more than one in the text.
 _RANKED = "SELECT rowid, -bm25(passages, 2.25, 2.5, 1.6, 1.0) FROM passages WHERE passages MATCH ?"
@@ -24,7 +25,7 @@ _SUBJECT = "SELECT 1 FROM passages WHERE passages MATCH '{names title keywords} 
 # What a model gets of one passage is bounded in `prompts`.
 PASSAGE_CHARACTERS = 1_800
 # How much of an index stays at hand: words with the passages that hold them, passages' places and texts, names.
-TERMS, PLACES, QUOTED, NAMES = 1_024, 16_384, 512, 8_192
+TERMS, PLACES, QUOTED, NAMES = 2_048, 16_384, 1_024, 8_192
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -56,6 +57,9 @@ class Index:
         self.term = functools.lru_cache(TERMS)(self._term)
         self.about = functools.lru_cache(PLACES)(self._about)
         self.passage = functools.lru_cache(QUOTED)(self._passage)
+        self.near = functools.lru_cache(TERMS)(self._near)
+        self.rows_of = functools.lru_cache(TERMS)(self._rows_of)
+        self._service = functools.lru_cache(QUOTED)(self._entry)
         self._named: dict[str, list[tuple[str, str, float]]] = {}
 
     def _term(self, word: str) -> Term:
@@ -67,9 +71,9 @@ class Index:
     def close(self) -> None:
         self._connection.close()
 
-    def near(self, cuts: set[str]) -> list[str]:
-        """The names, and words of names, that share one of the cuts (see `spelling`)."""
-        return [word for (word,) in self._connection.execute(_NEAR, (_json(sorted(cuts)),))]
+    def _near(self, written: str) -> list[str]:
+        """The names, and words of names, that may have been meant (see `spelling`)."""
+        return [word for (word,) in self._connection.execute(_NEAR, (_json(sorted(cuts(written))),))]
 
     def cited(self, document: str, anchor: str) -> int | None:
         row = self._connection.execute(_CITED, (document, anchor)).fetchone()
@@ -85,7 +89,7 @@ class Index:
                 self._named[key].append(tuple(name))
         return self._named
 
-    def rows_of(self, document: str) -> list[int]:
+    def _rows_of(self, document: str) -> list[int]:
         return [row for (row,) in self._connection.execute(_ROWS_OF, (document,))]
 
     def _about(self, row: int) -> tuple[str, str]:
@@ -98,13 +102,15 @@ class Index:
         document, anchor, title, text, url = self._connection.execute(query, (row,)).fetchone()
         service = None
         if document.startswith("service:"):
-            query = "SELECT entry FROM service WHERE id = ?"
-            (entry,) = self._connection.execute(query, (document.partition(":")[2],)).fetchone()
-            service = msgspec.json.decode(entry, type=Service)
+            service = self._service(document.partition(":")[2])
             text = described(service, clouds, PASSAGE_CHARACTERS)
             title = service.concept
         passage_id = f"{document}#{anchor}" if anchor else document
         return Passage(id=passage_id, title=title, text=text, url=url, service=service)
+
+    def _entry(self, service_id: str) -> Service:
+        (entry,) = self._connection.execute("SELECT entry FROM service WHERE id = ?", (service_id,)).fetchone()
+        return msgspec.json.decode(entry, type=Service)
 
 
 def _quoted(word: str) -> str:

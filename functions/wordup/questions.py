@@ -3,7 +3,7 @@ what it is about, in English and without those that every question has."""
 
 import re
 from collections.abc import Collection
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import msgspec
@@ -55,7 +55,8 @@ FAINT_WEIGHT = 0.25
 # Longer text than this is no question; its most frequent words tell what it is about.
 MOST_CHARACTERS = 4_000
 _PHRASE = 4
-PARSED = 32
+# How many questions and words stay at hand, with what they mean.
+PARSED, WORDS = 32, 16_384
 # Words for these kinds of question stand in no passage.
 _BARE_INTENTS = frozenset({"@equivalence", "@comparison", "@summary"})
 _CJK = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+)")
@@ -115,7 +116,7 @@ def parse(text: str) -> Question:
     found = tokens(text[:MOST_CHARACTERS])
     language = _language(text[:MOST_CHARACTERS], found)
     lexicon = lexicons()[language]
-    ignored = lexicon.stop_words | lexicons()[ENGLISH].stop_words | SMALL_TALK | CLOUD_WORDS.keys()
+    ignored = _ignored(language)
     weights: dict[str, float] = {}
     synonyms: dict[str, float] = {}
     marks: set[str] = set()
@@ -161,6 +162,12 @@ def parse(text: str) -> Question:
     )
 
 
+@cache
+def _ignored(language: str) -> frozenset[str]:
+    every = lexicons()
+    return every[language].stop_words | every[ENGLISH].stop_words | SMALL_TALK | CLOUD_WORDS.keys()
+
+
 def with_names(question: Question, names: Collection[tuple[str, str]]) -> Question:
     """What the products' names in it, each with its cloud, tell beyond its words: several with an "or" ask for a
     comparison, those of one cloud beside the name of another cloud for a counterpart."""
@@ -189,15 +196,19 @@ def _language(text: str, found: list[str]) -> str:
     best, most = ENGLISH, 0.0
     anywhere = lexicons()[ENGLISH].anywhere
     names = {fold(name) for name in _NAME.findall(text)}
+    letters = set(text)
     for language, lexicon in lexicons().items():
         own = [word for word in found if word not in anywhere and (language != ENGLISH or word not in names)]
-        evidence = sum(_evidence(language, lexicon, word) for word in own) + any(c in text for c in lexicon.letters)
+        evidence = sum([_evidence(language, word) for word in own]) + (not letters.isdisjoint(lexicon.letters))
         if evidence > most and (evidence >= _LEAST_EVIDENCE or language == ENGLISH):
             best, most = language, evidence
     return best
 
 
-def _evidence(language: str, lexicon: Lexicon, word: str) -> float:
+@lru_cache(maxsize=WORDS)
+def _evidence(language: str, word: str) -> float:
+    """What a word tells of the language that its text is in."""
+    lexicon = lexicons()[language]
     if _CJK.match(word):
         return 2.0 * (language == CJK)
     if word in lexicon.stop_words:

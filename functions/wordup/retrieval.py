@@ -6,6 +6,7 @@ the clouds asked for count more, so that "the Azure counterpart of SQS" finds Se
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -19,7 +20,7 @@ from wordup.passages import Index, Term
 from wordup.providers.base import Passage
 from wordup.questions import Question, brings_its_text, in_context, parse, stem, with_names
 from wordup.services import CLOUDS, Cloud
-from wordup.spelling import cuts, distance, typos
+from wordup.spelling import distance, typos
 
 if TYPE_CHECKING:
     from wordup.vectors import Meaning
@@ -149,8 +150,8 @@ class _Search:
     def __init__(self, index: Index, question: Question) -> None:
         self._index = index
         self._question = question
-        self._scores: dict[int, float] = {}
-        self._shares: dict[int, float] = {}
+        self._scores = defaultdict[int, float](float)
+        self._shares = defaultdict[int, float](float)
         self._whole = 0.0
         self._subject = False
 
@@ -180,12 +181,12 @@ class _Search:
     def _add(self, term: Term, weight: float, *, asked: bool) -> None:
         scores, shares = self._scores, self._shares
         for row, score in term.rows:
-            scores[row] = scores.get(row, 0.0) + weight * score
+            scores[row] += weight * score
         if asked:
             self._whole += term.rarity
             share = term.rarity * min(weight, 1)
             for row, _ in term.rows:
-                shares[row] = shares.get(row, 0.0) + share
+                shares[row] += share
 
     def _corrected(self, word: str, tokens: list[str]) -> str:
         """The product's name, or word of one, that is nearest to this word or to it and its neighbour together."""
@@ -194,7 +195,7 @@ class _Search:
         at = tokens.index(word)
         best = (len(word), "")
         for written in (word, "".join(tokens[at : at + 2]), "".join(tokens[max(at - 1, 0) : at + 1])):
-            names = self._index.near(cuts(written)) if typos(written) else []
+            names = self._index.near(written) if typos(written) else []
             near = ((distance(written, found), found) for found in names)
             best = min((pair for pair in near if pair[0] <= typos(written)), default=best)
             if best[1]:

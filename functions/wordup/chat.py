@@ -201,15 +201,7 @@ class Chat:
         share: Share | None = None
         usage: Usage | None = None
         try:
-            reserved, read = await asyncio.gather(
-                self._budget.reserve(draft.hold.data["micros"]), self._read(draft), return_exceptions=True
-            )
-            if isinstance(reserved, BaseException):
-                raise reserved
-            share = reserved
-            if isinstance(read, BaseException):
-                raise read
-            conversation, past = read
+            share, (conversation, past) = await self._budget.reserve_while(draft.hold.data["micros"], self._read(draft))
             passages, running.micros = await self._retrieve(contextual_query(draft.question, past))
             running.events.put_nowait(_started(draft))
             finish = await self._stream(running, past, passages)

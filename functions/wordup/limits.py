@@ -12,14 +12,14 @@ import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from wordup import keys
 from wordup.config import MicroUSD, Settings
-from wordup.errors import BudgetExceeded, CeilingReached, ConditionFailed, RateLimited
+from wordup.errors import BudgetExceeded, CeilingReached, ConditionFailed, RateLimited, WordUpError
 from wordup.ids import ulid
 from wordup.keyring import KeyRing
 from wordup.stores.base import Add, Delete, Operation, Put, Row, Store, every
@@ -193,15 +193,38 @@ class DeploymentBudget:
     async def reserve(self, micros: MicroUSD) -> Share:
         """Raises BudgetExceeded. Every share must come back through `settle`."""
         async with self._lock:
-            block = self._block
-            if block is None or block.free < micros or not self._fresh(block):
-                if block is not None:
-                    self._block = None
-                    await self._close_if_idle(block)
-                block = self._block = await self._lease(micros)
-            block.reserved += micros
-            block.turns += 1
-            return Share(block, micros)
+            if self._block is not None and not self._serves(self._block, micros):
+                block, self._block = self._block, None
+                await self._close_if_idle(block)
+            if self._block is None:
+                self._block = await self._lease(micros)
+            return self._share(self._block, micros)
+
+    async def reserve_while[T](self, micros: MicroUSD, reading: Awaitable[T]) -> tuple[Share, T]:
+        """Reserves while `reading` goes on, and what it read. Raises what it raises: then nothing is reserved."""
+        if self._block is not None and self._serves(self._block, micros) and not self._lock.locked():
+            reserved = self._share(self._block, micros)
+        else:
+            reading = asyncio.ensure_future(reading)
+            try:
+                reserved = await self.reserve(micros)
+            except WordUpError:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)  # its own error has no taker
+                raise
+        try:
+            return reserved, await reading
+        except WordUpError:
+            await self.settle(reserved, 0)
+            raise
+
+    def _serves(self, block: Block, micros: MicroUSD) -> bool:
+        return block.free >= micros and self._fresh(block)
+
+    def _share(self, block: Block, micros: MicroUSD) -> Share:
+        block.reserved += micros
+        block.turns += 1
+        return Share(block, micros)
 
     async def settle(self, share: Share, spent: MicroUSD) -> None:
         """Takes the share back, less what was spent; returns the block to the budget when no turn uses it, unless it

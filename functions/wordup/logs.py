@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 LOGGER = "wordup"
+_logger = logging.getLogger(LOGGER)
 # What every line says while a request is served: its id and, where the platform gives one, the id of its trace.
 SERVED: ContextVar[Mapping[str, str]] = ContextVar("SERVED", default=MappingProxyType({}))
 
@@ -31,12 +32,11 @@ class JSONFormatter(logging.Formatter):
 
 def configure(level: str) -> None:
     """Sends our own loggers to standard output; other packages' keep their handlers."""
-    logger = logging.getLogger(LOGGER)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JSONFormatter())
-    logger.handlers[:] = [handler]
-    logger.propagate = False
-    logger.setLevel(level)
+    _logger.handlers[:] = [handler]
+    _logger.propagate = False
+    _logger.setLevel(level)
 
 
 def write(
@@ -48,9 +48,8 @@ def write(
     **more: Any,
 ) -> None:
     """`fields` are those whose names are no Python names."""
-    logger = logging.getLogger(LOGGER)
-    if logger.isEnabledFor(level):
+    if _logger.isEnabledFor(level):
         cause = (type(exception), exception, exception.__traceback__) if exception else None
         # Not by `log`, which would look through the stack for its caller, whom no line names.
-        record = logger.makeRecord(LOGGER, level, "", 0, event, (), cause, extra={"fields": {**fields, **more}})
-        logger.handle(record)
+        record = _logger.makeRecord(LOGGER, level, "", 0, event, (), cause, extra={"fields": {**fields, **more}})
+        _logger.handle(record)

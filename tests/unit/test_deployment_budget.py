@@ -8,7 +8,7 @@ import pytest
 
 from wordup import keys
 from wordup.config import Settings
-from wordup.errors import BudgetExceeded
+from wordup.errors import BudgetExceeded, NotFound
 from wordup.limits import BLOCK_TURNS, DeploymentBudget
 from wordup.stores.base import every
 from wordup.stores.sqlite import SQLiteStore
@@ -73,3 +73,40 @@ async def test_what_a_kept_block_did_not_spend_pays_for_a_turn_that_needs_more(s
     await kept.settle(share, 0)
     await kept.close()
     assert await counted(store) == SPENT
+
+
+@pytest.mark.parametrize("turns_before", [0, 1])
+async def test_what_is_read_meanwhile_comes_with_the_share(store: SQLiteStore, turns_before: int) -> None:
+    kept = budget(store)
+    for _ in range(turns_before):
+        await kept.settle(await kept.reserve(WORST), 0)
+    share, read = await kept.reserve_while(WORST, asyncio.sleep(0, "read"))
+    assert (share.micros, read) == (WORST, "read")
+
+
+@pytest.mark.parametrize("turns_before", [0, 1])
+async def test_reading_that_fails_leaves_nothing_reserved(store: SQLiteStore, turns_before: int) -> None:
+    async def failing() -> None:
+        raise NotFound
+
+    kept = budget(store)
+    for _ in range(turns_before):
+        await kept.settle(await kept.reserve(WORST), 0)
+    with pytest.raises(NotFound):
+        await kept.reserve_while(WORST, failing())
+    await kept.close()
+    assert (await counted(store), await holds(store)) == (0, [])
+
+
+async def test_refusal_ends_what_is_read_meanwhile(store: SQLiteStore) -> None:
+    ended = asyncio.Event()
+
+    async def reading() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    with pytest.raises(BudgetExceeded):
+        await budget(store, 0).reserve_while(WORST, reading())
+    assert ended.is_set()

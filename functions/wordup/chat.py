@@ -12,6 +12,7 @@ caller has left.
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
@@ -44,8 +45,8 @@ from wordup.turns import Conversation, Source, Turn, history, new_conversation, 
 
 # A lost race over a conversation is written again; more writers than this at once on one conversation is no chat.
 RECORD_ATTEMPTS = 20
-STOP_POLL_SECONDS = 1.0
-QUIET_SECONDS = 15.0
+LOOK_SECONDS = 1.0
+QUIET_LOOKS = 15
 # English is about four bytes a token, code and other scripts about three: the dearer of the two.
 CUT_BYTES_PER_TOKEN = 3
 
@@ -58,7 +59,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quiet(msgspec.Struct, frozen=True):
-    """Nothing came for a while; the turn is still running."""
+    """The turn is still running."""
 
 
 Event = Started | Delta | Quiet | summaries.Progress | Turn
@@ -69,7 +70,7 @@ class _Running:
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        self.events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.events: asyncio.Queue[Event | None] = asyncio.Queue()  # None ends the turn
         self.stopped = False
         self.began = time.perf_counter()
         self.first_seconds: float | None = None
@@ -79,15 +80,6 @@ class _Running:
         self.micros = 0  # spent before the model was asked
         self.scope: asyncio.Timeout | None = None
         self.watch: asyncio.TimerHandle | asyncio.Task[None] | None = None
-
-    async def next(self) -> Event | None:
-        """None ends the turn."""
-        if not self.events.empty():
-            return self.events.get_nowait()
-        try:
-            return await asyncio.wait_for(self.events.get(), QUIET_SECONDS)
-        except TimeoutError:
-            return Quiet()
 
     def stop(self) -> None:
         self.stopped = True
@@ -127,7 +119,7 @@ class Chat:
     async def turn(
         self, user: User, request: TurnRequest, *, key: str | None = None, given: Given | None = None
     ) -> AsyncGenerator[Event]:
-        """Started, Deltas (Quiet between slow ones), then the whole Turn. Raises RequestError before anything was
+        """Started, Deltas (Quiet now and then), then the whole Turn. Raises RequestError before anything was
         spent, ProviderError and StoreError when the turn came to nothing. Closing the iterator ends the provider's
         call; what had come by then is recorded. A `key` that was used for the same request gives the stored turn
         without a model call. A turn with what its client has `given` leaves nothing but its cost."""
@@ -147,7 +139,7 @@ class Chat:
         self._running[draft.hold.sk] = (running, task)
         task.add_done_callback(lambda done: self._ended(draft, done))
         try:
-            while (event := await running.next()) is not None:
+            while (event := await running.events.get()) is not None:
                 yield event
         finally:
             running.stop()
@@ -177,7 +169,7 @@ class Chat:
 
     async def _run(self, running: _Running) -> None:
         # Most turns are over before the first look, and need no task for it.
-        running.watch = asyncio.get_running_loop().call_later(STOP_POLL_SECONDS, self._watch, running)
+        running.watch = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._watch, running)
         try:
             await self._answer(running)
         finally:
@@ -188,13 +180,17 @@ class Chat:
         running.watch = asyncio.create_task(self._look(running))
 
     async def _look(self, running: _Running) -> None:
-        """Sees a stop, or an erasure, that reached another instance."""
-        while not running.stopped:
+        """Sees a stop, or an erasure, that reached another instance, and now and then says that the turn goes on."""
+        for looks in itertools.count(1):
             with contextlib.suppress(StoreUnavailable):  # the next look will tell
                 row = await self._store.get(running.draft.hold.pk, running.draft.hold.sk)
                 if row is None or row.counts.get("stop"):
                     running.stop()
-            await asyncio.sleep(STOP_POLL_SECONDS)
+            if running.stopped:
+                return
+            if looks % QUIET_LOOKS == 0:
+                running.events.put_nowait(Quiet())
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _answer(self, running: _Running) -> None:
         draft = running.draft

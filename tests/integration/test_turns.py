@@ -216,7 +216,8 @@ def test_no_secret_and_no_message_in_the_log(home: Path, capfd: pytest.CaptureFi
 
 
 def test_quiet_stream_is_kept_alive(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wordup.chat.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("wordup.chat.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("wordup.chat.QUIET_LOOKS", 1)
     with ProviderServer(Reply(delay=0.3)) as provider, served(openai(home, provider)) as url:
         response = Caller(url).http.post("/chat", json={"message": "hello", "stream": True})
         assert "\n\n: still here\n\n" in response.text

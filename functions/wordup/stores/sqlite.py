@@ -89,7 +89,7 @@ class SQLiteStore:
         return await self._commit(self._apply, pk, operation)
 
     async def query(self, pk: str, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
-        await asyncio.sleep(0)  # who reads page after page keeps nobody waiting
+        await asyncio.sleep(0)  # who goes on page after page keeps nobody waiting
         return await self._run(self._query, pk, prefix, limit, cursor)
 
     async def scan(self, prefix: str, *, limit: int, cursor: str | None = None) -> Page:
@@ -97,6 +97,7 @@ class SQLiteStore:
         return await self._run(self._scan, prefix, limit, cursor)
 
     async def purge(self, *, limit: int) -> int:
+        await asyncio.sleep(0)
         return await self._commit(self._purge, limit)
 
     async def close(self) -> None:

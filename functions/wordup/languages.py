@@ -22,7 +22,8 @@ _FILE = Path(__file__).with_name("languages.toml")
 
 class Lexicon(msgspec.Struct, frozen=True):
     """A language's words: `words` are whole, `beginnings` those of others, each with its English ones. `letters` are
-    no other language's; stop words that are `anywhere` tell nothing about the language."""
+    no other language's; stop words that are `anywhere` tell nothing about the language; `infinitives` are the endings
+    of a request that begins with its verb."""
 
     letters: str
     stop_words: frozenset[str]
@@ -30,6 +31,7 @@ class Lexicon(msgspec.Struct, frozen=True):
     faint: frozenset[str]
     words: dict[str, tuple[str, ...]]
     beginnings: dict[str, tuple[str, ...]]
+    infinitives: tuple[str, ...] = ()
 
     def phrase(self, joined: str) -> tuple[str, ...]:
         """What several words, joined with `_`, mean together. Empty: nothing."""
@@ -45,6 +47,10 @@ class Lexicon(msgspec.Struct, frozen=True):
             if found := self.beginnings.get(word[:end]):
                 return meanings + found + (() if meanings else self._rest(word[end:]))
         return meanings
+
+    def is_imperative(self, word: str) -> bool:
+        """Whether a word that a message begins with is told as an infinitive ("Supprimer les fichiers...")."""
+        return len(word) > 4 and word.endswith(self.infinitives) and word not in self.stop_words
 
     def within(self, text: str) -> tuple[str, ...]:
         """What the words mean that stand anywhere in a text without spaces."""
@@ -95,7 +101,8 @@ def _lexicon(language: str, part: dict[str, Any]) -> Lexicon:
     stop_words, anywhere, faint = (
         frozenset(fold(part.get(key, "")).replace("'", " ").split()) for key in ("stop_words", "anywhere", "faint")
     )
-    return Lexicon(part.get("letters", ""), stop_words, anywhere, faint, words, beginnings)
+    infinitives = tuple(part.get("infinitives", "").split())
+    return Lexicon(part.get("letters", ""), stop_words, anywhere, faint, words, beginnings, infinitives)
 
 
 def _spellings(language: str, word: str) -> set[str]:

@@ -18,10 +18,10 @@ from wordup.spelling import cuts
 _RANKED = "SELECT rowid, -bm25(passages, 2.25, 2.5, 1.6, 1.0) FROM passages WHERE passages MATCH ?"
 _NEAR = "SELECT DISTINCT word FROM typo WHERE cut IN (SELECT value FROM json_each(?))"
 _NAMES = "SELECT key, service, cloud, weight FROM name WHERE key IN (SELECT value FROM json_each(?))"
-_ABOUT = "SELECT document, cloud FROM passage WHERE rowid = ?"
+_ABOUT = "SELECT document, cloud, anchor FROM passage WHERE rowid = ?"
 _ROWS_OF = "SELECT rowid FROM passage WHERE document = ?"
 _CITED = "SELECT rowid FROM passage WHERE document = ? AND anchor = ?"
-_SUBJECT = "SELECT 1 FROM passages WHERE passages MATCH '{names title keywords} : ' || ? LIMIT 1"
+_SUBJECT = "SELECT rowid FROM passages WHERE passages MATCH '{names title keywords} : ' || ?"
 # What a model gets of one passage is bounded in `prompts`.
 PASSAGE_CHARACTERS = 1_800
 # How much of an index stays at hand: words with the passages that hold them, passages' places and texts, names.
@@ -29,12 +29,12 @@ TERMS, PLACES, QUOTED, NAMES = 2_048, 16_384, 1_024, 8_192
 
 
 class Term(msgspec.Struct, frozen=True):
-    """A word of the index: the passages that hold it with their BM25 scores, how rare it is, and whether a title, a
-    name or a keyword has it."""
+    """A word of the index: the passages that hold it with their BM25 scores, how rare it is, and those passages that
+    have it in a title, a name or a keyword."""
 
     rows: list[tuple[int, float]]
     rarity: float
-    is_subject: bool
+    titled: frozenset[int]
 
 
 class Index:
@@ -65,8 +65,8 @@ class Index:
     def _term(self, word: str) -> Term:
         rows = self._connection.execute(_RANKED, (_quoted(word),)).fetchall()
         rarity = math.log(1 + (self._size - len(rows) + 0.5) / (len(rows) + 0.5))
-        is_subject = bool(rows) and self._connection.execute(_SUBJECT, (_quoted(word),)).fetchone() is not None
-        return Term(rows, rarity, is_subject)
+        titled = self._connection.execute(_SUBJECT, (_quoted(word),)).fetchall() if rows else []
+        return Term(rows, rarity, frozenset(row for (row,) in titled))
 
     def close(self) -> None:
         self._connection.close()
@@ -92,8 +92,8 @@ class Index:
     def _rows_of(self, document: str) -> list[int]:
         return [row for (row,) in self._connection.execute(_ROWS_OF, (document,))]
 
-    def _about(self, row: int) -> tuple[str, str]:
-        """A passage's document and cloud."""
+    def _about(self, row: int) -> tuple[str, str, str]:
+        """A passage's document, cloud and anchor."""
         return self._connection.execute(_ABOUT, (row,)).fetchone()
 
     def _passage(self, row: int, clouds: frozenset[Cloud] = frozenset()) -> Passage:

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from wordup.languages import CJK, ENGLISH, Lexicon, fold, lexicons
-from wordup.services import Cloud
+from wordup.services import CLOUDS, Cloud
 
 Intent = Literal["summary", "equivalence", "comparison", "howto", "price", "limit", "concept", "any"]
 # The first that a question has a word for: "how do I raise the limit" wants steps, "how many can I create" a limit.
@@ -25,8 +25,12 @@ _MARKS: dict[str, Intent] = {
 }
 # "Or": between the names of products it asks for a comparison.
 _CHOICE = "@choice"
-# At the beginning it asks for steps, unless another word asks for something else.
+# Before a limit of two it asks for the limit, else for a comparison.
+_VERSUS = "@versus"
+# At the beginning of a sentence it asks for steps, unless another word asks for something else.
 _HOW = "@how"
+# With one of these the names of products tell nothing more.
+_SAID = _MARKS.keys() - {"@action", "@concept", "@price"}
 _RANKS = {mark: rank for rank, mark in enumerate(_MARKS)}
 
 CLOUD_WORDS: dict[str, Cloud] = {
@@ -58,7 +62,8 @@ _PHRASE = 4
 # How many questions and words stay at hand, with what they mean.
 PARSED, WORDS = 32, 16_384
 # Words for these kinds of question stand in no passage.
-_BARE_INTENTS = frozenset({"@equivalence", "@comparison", "@summary"})
+_BARE_INTENTS = frozenset({"@equivalence", "@comparison", "@summary", _VERSUS})
+_BEGINNING = re.compile(r"(?:^|[.?!:;,\u00bf])\W*(\w+)")
 _CJK = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+)")
 _WORD = re.compile(r"[^\W_]+(?:[.+#][^\W_]+)*[+#]*")
 _NAME = re.compile(r"(?<!^)(?<![.?!]\s)\b(\w*[A-Z]\w*)")
@@ -83,11 +88,13 @@ _BARE_WORDS = 2
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """`tokens` are all words, folded; `weights` are the words to look up, with what each counts; `synonyms` are looked
-    up but not asked for. `choice` says whether an "or" is in it."""
+    up but not asked for. `choice` says whether an "or" is in it, `open` whether the names in it may tell what it
+    wants."""
 
     language: str
     intent: Intent
     choice: bool
+    open: bool
     clouds: frozenset[Cloud]
     tokens: tuple[str, ...]
     weights: dict[str, float]
@@ -120,13 +127,13 @@ def parse(text: str) -> Question:
     weights: dict[str, float] = {}
     synonyms: dict[str, float] = {}
     marks: set[str] = set()
-    choice = False
+    beginnings = set(_BEGINNING.findall(fold(text[:MOST_CHARACTERS])))
     at = 0
     while at < len(found):
         width, meanings = _meaning(lexicon, found, at)
-        choice |= _CHOICE in meanings
-        marks.update(["@action"] if _HOW in meanings and at == 0 else [])
-        marks.update(meaning for meaning in meanings if meaning in _MARKS)
+        marks.update(meaning for meaning in meanings if meaning.startswith("@"))
+        if (_HOW in meanings and found[at] in beginnings) or (at == 0 and lexicon.is_imperative(found[at])):
+            marks.add("@action")
         english = [meaning for meaning in meanings if not meaning.startswith("@") and meaning not in ignored]
         if language == ENGLISH or not meanings:
             for word in found[at : at + width] if not _BARE_INTENTS.issuperset(meanings or ["?"]) else []:
@@ -146,20 +153,28 @@ def parse(text: str) -> Question:
     if not weights:
         weights, synonyms = synonyms, {}
     clouds = frozenset[Cloud](CLOUD_WORDS[word] for word in found if word in CLOUD_WORDS)
-    intent: Intent = _MARKS[min(marks, key=_RANKS.__getitem__)] if marks else "any"
-    if intent in ("any", "concept") and len(clouds) > 1:
-        intent = "equivalence"  # "Which AWS product is Azure's Key Vault?"
+    intent = _intent(marks, clouds)
     if intent in ("limit", "price"):
         synonyms[intent] = SYNONYM_WEIGHT
     return Question(
         language=language,
         intent=intent,
-        choice=choice,
+        choice=_CHOICE in marks,
+        open=marks.isdisjoint(_SAID),
         clouds=clouds,
         tokens=tuple(found),
         weights=weights,
         synonyms={word: weight for word, weight in synonyms.items() if word not in weights},
     )
+
+
+def _intent(marks: set[str], clouds: frozenset[Cloud]) -> Intent:
+    if _VERSUS in marks and "@limit" not in marks:
+        marks = {*marks, "@comparison"}
+    found = [mark for mark in marks if mark in _MARKS]
+    intent = _MARKS[min(found, key=_RANKS.__getitem__)] if found else "any"
+    # "Which AWS product is Azure's Key Vault?"
+    return "equivalence" if intent in ("any", "concept") and len(clouds) > 1 else intent
 
 
 @cache
@@ -171,9 +186,13 @@ def _ignored(language: str) -> frozenset[str]:
 def with_names(question: Question, names: Collection[tuple[str, str]]) -> Question:
     """What the products' names in it, each with its cloud, tell beyond its words: several with an "or" ask for a
     comparison, those of one cloud beside the name of another cloud for a counterpart."""
-    if question.intent not in ("any", "concept") or not names:
+    if not question.open or not names:
         return question
     if question.choice and len({name for name, _ in names}) > 1:
+        return msgspec.structs.replace(question, intent="comparison")
+    if question.intent not in ("any", "concept"):
+        return question
+    if {cloud for _, cloud in names} >= set(CLOUDS):
         return msgspec.structs.replace(question, intent="comparison")
     if question.clouds - {cloud for _, cloud in names}:
         return msgspec.structs.replace(question, intent="equivalence")

@@ -58,6 +58,9 @@ OTHERS = 0.1
 GUESSED = 0.6
 # How much it counts that a passage holds all of the question, not one word of it often: the exponent of the share.
 HELD = 0.3
+# Sections whose titles ask what the question asks ("How do I let another account read?") count this much more.
+ANSWERS = {"howto": ("how-",), "comparison": ("which-",)}
+ANSWERING = 1.25
 _LONGEST_NAME = 6
 MOST_CANDIDATES = 60
 # What was found, and what finding it cost in micro-dollars.
@@ -166,7 +169,7 @@ class _Search:
                 term = self._index.term(near)
                 weight *= GUESSED
             self._add(term, weight, asked=bool(term.rows) or question.language == ENGLISH)
-            self._subject |= term.is_subject
+            self._subject |= bool(term.titled)
         for word, weight in question.synonyms.items():
             self._add(self._index.term(word), weight, asked=False)
         names = list(self._names(tokens))
@@ -232,12 +235,15 @@ class _Search:
         for service in sure:
             candidates |= dict.fromkeys(self._index.rows_of(f"service:{service}"))
         table = TABLE if self._compares_entries(names) else TABLE_INTENTS.get(self._question.intent, TABLE)
+        answering = ANSWERS.get(self._question.intent, ("?",))
         best: dict[str, list[tuple[float, int]]] = {}
         for row in candidates:
-            document, cloud = self._index.about(row)
+            document, cloud, anchor = self._index.about(row)
             # What holds all of a question is worth more than what says one of its words many times.
             held = (shares.get(row, 0.0) / whole) ** HELD if whole else 1.0
             score = scores.get(row, 0.0) * _of_cloud(cloud, clouds) * held
+            if anchor.startswith(answering):
+                score *= ANSWERING
             kind, _, name = document.partition(":")
             if kind == "service":
                 weight = named.get(name, 0.0)

@@ -112,3 +112,20 @@ def test_question_tells_its_language_and_what_it_wants(text: str, language: str,
 )
 def test_names_of_products_tell_what_is_asked(text: str, names: list[tuple[str, str]], intent: str) -> None:
     assert with_names(parse(text), names).intent == intent
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("make sure nobody can read my queue", "howto"),
+        ("Let another project write to our topic", "howto"),
+        ("We deploy with Bicep. How?", "howto"),
+        ("supprimer les vieux fichiers d'un bucket", "howto"),
+        ("Event Hubs throughput unit limit, basic vs standard", "limit"),
+        ("basic vs standard tier of Event Hubs", "comparison"),
+        ("Cosmos DB frente a MongoDB", "comparison"),
+        ("Wie heißt Pub/Sub bei Azure?", "equivalence"),
+    ],
+)
+def test_a_question_without_its_usual_words_is_understood(text: str, intent: str) -> None:
+    assert parse(text).intent == intent

@@ -14,6 +14,7 @@ from wordup.composing import beside, composed, named
 from wordup.languages import labels
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, Passage
 from wordup.questions import (
+    Intent,
     Question,
     asked_of_text,
     brings_its_text,
@@ -32,9 +33,12 @@ SENTENCES = 6  # of a text to summarise
 # A piece is quoted when it holds this share of what the best piece holds of the question.
 QUOTED_SHARE = 0.5
 # How near to the best passage's score another must be to be told in its place. Figures, and what a thing is, stand in
-# entries.
+# entries; steps stand in articles.
 NEAR = 0.9
 NEAR_ENTRY = 0.4
+NEAR_STEPS = 0.75
+
+_NEAR: dict[Intent, float] = {"limit": NEAR_ENTRY, "price": NEAR_ENTRY, "concept": NEAR_ENTRY, "howto": NEAR_STEPS}
 
 _BADGE = "*I am running offline, without a language model.*"
 _FIELDS = (
@@ -58,6 +62,10 @@ _ITEM = re.compile(r"\s*([-*]|\d+\.)\s")
 _APART = re.compile(rf"{_FENCE}|{_ITEM.pattern}")
 # Code answers only who asks for it.
 _CODE = re.compile(r"\b(code|script|snippet|command|cli|example|write|python|how (do|can|would|to))\b", re.IGNORECASE)
+
+_ASKED_CODE = frozenset(
+    {"code", "script", "snippet", "example", "sample", "write", "python", "beispiel", "exemple", "ejemplo"}
+)
 
 
 class OfflineProvider:
@@ -146,11 +154,12 @@ def _beside(question: Question, passages: list[Passage], first: int) -> Iterator
 
 def _first(question: Question, passages: list[Passage]) -> int:
     """Who asks how or which wants steps, code and reasons, which articles have; names and figures stand in entries."""
-    least = (NEAR_ENTRY if question.intent in ("limit", "price", "concept") else NEAR) * passages[0].score
+    least = _NEAR.get(question.intent, NEAR) * passages[0].score
     near = [n for n, passage in enumerate(passages) if passage.score >= least]
     if question.intent in ("howto", "comparison"):
         articles = [n for n in near if passages[n].service is None]
-        wanted = [n for n in articles if _FENCE in passages[n].text and question.intent == "howto"] or articles
+        code = [n for n in articles if passages[n].score >= NEAR * passages[0].score and _FENCE in passages[n].text]
+        wanted = code if code and not _ASKED_CODE.isdisjoint(question.tokens) else articles
     else:
         wanted = [n for n in near if passages[n].service is not None and question.intent != "any"]
     return wanted[0] if wanted else 0

@@ -4,11 +4,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from wordup.languages import labels
-from wordup.questions import Question, stem, tokens
+from wordup.questions import FAINT_WEIGHT, Question, stem, tokens
 from wordup.services import CLOUD_NAMES, CLOUDS, Cloud, Limit, Offer, Service
 
 # Limits that hold no word of the question are told up to so many.
 OTHER_LIMITS = 8
+# What a word in a limit's value counts beside one in what is limited.
+IN_VALUE = 0.5
+# What it adds that a limit is the utmost of the thing, not of a way to use it.
+UTMOST = 0.3
+_UTMOST = frozenset({"largest", "longest", "most"})
+# Prices stand among the limits.
+_PAID = frozenset({"price", "free"})
+# A limit that holds this share of a question's words is about what it asks for.
+ABOUT = 0.4
 
 
 def composed(service: Service, question: Question, citation: str) -> str:
@@ -53,16 +62,9 @@ def _equivalents(service: Service, question: Question) -> Iterator[str]:
 def _limits(service: Service, question: Question) -> Iterator[str]:
     offers = _asked(service, question)
     said = labels(question.language)
-    asked = {stem(word) for word in (*question.weights, *question.synonyms)}
-    named = {stem(word) for _, offer in offers for name in (offer.name, *offer.aliases) for word in tokens(name)}
-    wanted = asked - named or asked  # a name is in the question and in some limits, where it tells nothing
-    scored = [
-        (len(wanted & {stem(word) for word in tokens(f"{limit.what} {limit.value}")}), offer, limit)
-        for _, offer in offers
-        for limit in offer.limits
-    ]
-    best = max((score for score, _, _ in scored), default=0)
-    chosen = [(offer, limit) for score, offer, limit in scored if score == best][:OTHER_LIMITS]
+    scored = _scored(offers, question)
+    best = scored[0][0] if scored and scored[0][0] > UTMOST else -1
+    chosen = [(offer, limit) for score, offer, limit in scored if score >= best][:OTHER_LIMITS]
     if chosen:
         yield "\n".join(_limit(offer, limit, said) for offer, limit in chosen)
         others = [(offer, limit) for _, offer, limit in scored if (offer, limit) not in chosen][:OTHER_LIMITS]
@@ -71,6 +73,42 @@ def _limits(service: Service, question: Question) -> Iterator[str]:
     else:
         yield said["unlisted"]
     yield _lines(service, question, sorted({cloud for cloud, _ in offers}))
+
+
+def _scored(offers: Sequence[tuple[Cloud, Offer]], question: Question) -> list[tuple[float, Offer, Limit]]:
+    """The offers' limits with what each holds of the question's words, the most first. A name is in the question and
+    in some limits, where it tells nothing."""
+    pairs = [(offer, limit) for _, offer in offers for limit in offer.limits]
+    called = _called(offers)
+    weights = question.synonyms | question.weights
+    asked = {stem(word): weight for word, weight in weights.items() if weight > FAINT_WEIGHT}
+    wanted = {word: weight for word, weight in asked.items() if word not in called} or asked
+    held = [({stem(word) for word in tokens(limit.what)}, {stem(w) for w in tokens(limit.value)}) for _, limit in pairs]
+    scores = [
+        sum(weight for word, weight in wanted.items() if word in what)
+        + IN_VALUE * sum(weight for word, weight in wanted.items() if word in value)
+        + UTMOST * (not what.isdisjoint(_UTMOST))
+        - UTMOST * (not what.isdisjoint(_PAID))
+        for what, value in held
+    ]
+    scored = [(score, offer, limit) for score, (offer, limit) in zip(scores, pairs, strict=True)]
+    return sorted(scored, key=lambda each: -each[0])
+
+
+def tells_limit(service: Service, question: Question) -> bool:
+    """Whether a question names a product of the entry that has limits, or a limit holds enough of its words."""
+    offers = _asked(service, question)
+    if offers[0][1].limits and named(service, question):
+        return True
+    asked = {stem(word) for word in question.weights}
+    called = _called(offers)
+    held = ({stem(word) for word in tokens(f"{limit.what} {limit.value}")} for _, o in offers for limit in o.limits)
+    return any(len(asked & (words | called)) >= ABOUT * len(asked) for words in held)
+
+
+def _called(offers: Iterable[tuple[Cloud, Offer]]) -> set[str]:
+    """The words of the offers' names."""
+    return {stem(word) for _, offer in offers for name in (offer.name, *offer.aliases) for word in tokens(name)}
 
 
 def _limit(offer: Offer, limit: Limit, said: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wordup.composing import composed
+from wordup.composing import composed, tells_limit
 from wordup.questions import parse as understood
 from wordup.services import parse
 
@@ -38,3 +38,35 @@ limits = [{ what = "message size", value = "1 MiB", source = "https://docs.aws.a
 def test_an_answer_gives_the_day_of_what_was_checked_only(dates: str, question: str, said: str) -> None:
     (service,) = parse(TABLE.replace("{dates}", dates), "messaging", name="messaging.toml")
     assert said in composed(service, understood(question), "[1]")
+
+
+LIMITS = TABLE.replace(
+    "{dates}",
+    """checked = 2026-11-21
+limits = [
+  { what = "price of a message", value = "1 USD", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },
+  { what = "single batch", value = "256 KiB", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },
+  { what = "largest message", value = "1 MiB", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },
+  { what = "retention", value = "14 days", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },
+]""",
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("How big may a message in SQS be?", "largest message: **1 MiB**"),
+        ("How large can one single thing in SQS be?", "largest message: **1 MiB**"),
+        ("What is the retention limit of SQS?", "retention: **14 days**"),
+    ],
+)
+def test_the_limit_that_is_asked_for_comes_first(question: str, first: str) -> None:
+    (service,) = parse(LIMITS, "messaging", name="messaging.toml")
+    assert composed(service, understood(question), "[1]").split("\n\n")[1].startswith(f"- Amazon SQS, {first}")
+
+
+def test_an_entry_tells_a_limit_of_what_is_asked_for_only() -> None:
+    (service,) = parse(LIMITS, "messaging", name="messaging.toml")
+    assert tells_limit(service, understood("How long is the retention of a message at most?"))
+    assert tells_limit(service, understood("How many of them may SQS have?"))
+    assert not tells_limit(service, understood("How many security rules may a firewall have?"))

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from itertools import pairwise
 
-from wordup.composing import beside, composed, named
+from wordup.composing import beside, composed, named, tells_limit
 from wordup.languages import labels
 from wordup.providers.base import CompletionRequest, Delta, Finish, FinishReason, Passage
 from wordup.questions import (
@@ -161,7 +161,9 @@ def _first(question: Question, passages: list[Passage]) -> int:
         code = [n for n in articles if passages[n].score >= NEAR * passages[0].score and _FENCE in passages[n].text]
         wanted = code if code and not _ASKED_CODE.isdisjoint(question.tokens) else articles
     else:
-        wanted = [n for n in near if passages[n].service is not None and question.intent != "any"]
+        entries = [(n, each) for n in near if (each := passages[n].service) and question.intent != "any"]
+        limit = question.intent == "limit"
+        wanted = [n for n, each in entries if not limit or tells_limit(each, question)]
     return wanted[0] if wanted else 0
 
 

@@ -67,6 +67,7 @@ _BEGINNING = re.compile(r"(?:^|[.?!:;,\u00bf])\W*(\w+)")
 _CJK = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+)")
 _WORD = re.compile(r"[^\W_]+(?:[.+#][^\W_]+)*[+#]*")
 _NAME = re.compile(r"(?<!^)(?<![.?!]\s)\b(\w*[A-Z]\w*)")
+_ACRONYM = re.compile(r"\b[A-Z]{2,4}\b")
 # What stands for something said before.
 _REFERENCE = re.compile(
     r"^\W*(and|or|but|so|then|what about|how about|same|und|oder|et|ou|y|e|ed|en)\b"
@@ -77,6 +78,10 @@ _QUESTION = re.compile(
     r"^\W*(what|who|which|how|why|when|where|is|are|can|could|does|do|should|explain|describe|compare|list|show)\b",
     re.IGNORECASE,
 )
+# A title that asks, as its anchor spells it, and what stands in many of them.
+_ASKING = re.compile(r"^(how|which|what|why|where|when|who|do|i)-|-(or|which|what)-")
+_CHOOSING = frozenset({"choose", "decide", "difference", "which"})
+_SIDES = re.compile(r"^(?!how-|i-).*-or-")
 # A message of more words than these says by itself what it is about, though it points back.
 _POINTING_BACK = 4
 # What a word that a language has another word for tells of the language, beside a stop word.
@@ -88,8 +93,8 @@ _BARE_WORDS = 2
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """`tokens` are all words, folded; `weights` are the words to look up, with what each counts; `synonyms` are looked
-    up but not asked for. `choice` says whether an "or" is in it, `open` whether the names in it may tell what it
-    wants."""
+    up but not asked for; `stems` are the stems of all of them. `choice` says whether an "or" is in it, `open` whether
+    the names in it may tell what it wants."""
 
     language: str
     intent: Intent
@@ -99,6 +104,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     tokens: tuple[str, ...]
     weights: dict[str, float]
     synonyms: dict[str, float]
+    stems: frozenset[str]
 
 
 def tokens(text: str) -> list[str]:
@@ -165,6 +171,7 @@ def parse(text: str) -> Question:
         tokens=tuple(found),
         weights=weights,
         synonyms={word: weight for word, weight in synonyms.items() if word not in weights},
+        stems=frozenset(map(stem, (*found, *weights, *synonyms))),
     )
 
 
@@ -215,9 +222,10 @@ def _language(text: str, found: list[str]) -> str:
     best, most = ENGLISH, 0.0
     anywhere = lexicons()[ENGLISH].anywhere
     names = {fold(name) for name in _NAME.findall(text)}
+    silent = anywhere | {fold(name) for name in _ACRONYM.findall(text)}  # "AI" is no Italian
     letters = set(text)
     for language, lexicon in lexicons().items():
-        own = [word for word in found if word not in anywhere and (language != ENGLISH or word not in names)]
+        own = [word for word in found if word not in silent and (language != ENGLISH or word not in names)]
         evidence = sum([_evidence(language, word) for word in own]) + (not letters.isdisjoint(lexicon.letters))
         if evidence > most and (evidence >= _LEAST_EVIDENCE or language == ENGLISH):
             best, most = language, evidence
@@ -252,6 +260,24 @@ def asked_of_text(message: str) -> tuple[str, str]:
 def is_small_talk(message: str) -> bool:
     found = tokens(message)
     return not words(message) and any(word in SMALL_TALK for word in found)
+
+
+def asks_title(question: Question, anchor: str) -> float:
+    """How much of a section's title a question holds, from 0 to 1: of a title that itself asks something ("How do I
+    ..."). One of things side by side ("A, B or C?") is asked by who compares two of them."""
+    told = _told(anchor)
+    held = len(told & question.stems) / len(told) if told else 0.0
+    if _SIDES.search(anchor):
+        return held if question.intent == "comparison" or (question.choice and question.intent == "any") else 0.0
+    return held * held
+
+
+@lru_cache(maxsize=WORDS)
+def _told(anchor: str) -> frozenset[str]:
+    if not _ASKING.search(anchor):
+        return frozenset()
+    told = frozenset(map(stem, words(anchor.replace("-", " ")))) - CLOUD_WORDS.keys() - _CHOOSING
+    return told if len(told) > 1 else frozenset()
 
 
 def in_context(message: str, previous: str) -> str:

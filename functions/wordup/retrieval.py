@@ -18,7 +18,7 @@ from wordup.errors import ConfigurationError
 from wordup.languages import ENGLISH
 from wordup.passages import Index, Term
 from wordup.providers.base import Passage
-from wordup.questions import Question, brings_its_text, in_context, parse, stem, with_names
+from wordup.questions import Question, asks_title, brings_its_text, in_context, parse, stem, with_names
 from wordup.services import CLOUDS, Cloud
 from wordup.spelling import distance, typos
 
@@ -61,6 +61,9 @@ HELD = 0.3
 # Sections whose titles ask what the question asks ("How do I let another account read?") count this much more.
 ANSWERS = {"howto": ("how-",), "comparison": ("which-",)}
 ANSWERING = 1.25
+# What it adds that a question holds all of a section's title, for questions that such titles ask.
+TITLED = 0.6
+ASKED_BY_TITLES = frozenset({"howto", "comparison", "any"})
 _LONGEST_NAME = 6
 MOST_CANDIDATES = 60
 # What was found, and what finding it cost in micro-dollars.
@@ -236,6 +239,7 @@ class _Search:
             candidates |= dict.fromkeys(self._index.rows_of(f"service:{service}"))
         table = TABLE if self._compares_entries(names) else TABLE_INTENTS.get(self._question.intent, TABLE)
         answering = ANSWERS.get(self._question.intent, ("?",))
+        asking = self._question.intent in ASKED_BY_TITLES
         best: dict[str, list[tuple[float, int]]] = {}
         for row in candidates:
             document, cloud, anchor = self._index.about(row)
@@ -244,6 +248,8 @@ class _Search:
             score = scores.get(row, 0.0) * _of_cloud(cloud, clouds) * held
             if anchor.startswith(answering):
                 score *= ANSWERING
+            if asking:
+                score *= 1 + TITLED * asks_title(self._question, anchor)
             kind, _, name = document.partition(":")
             if kind == "service":
                 weight = named.get(name, 0.0)

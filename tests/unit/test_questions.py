@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wordup.questions import parse, with_names
+from wordup.questions import asks_title, parse, with_names
 
 KNOWLEDGE = Path(__file__).parents[2] / "knowledge"
 QUESTIONS: list[dict[str, Any]] = tomllib.loads((KNOWLEDGE / "eval" / "questions.toml").read_text())["question"]
@@ -129,3 +129,29 @@ def test_names_of_products_tell_what_is_asked(text: str, names: list[tuple[str, 
 )
 def test_a_question_without_its_usual_words_is_understood(text: str, intent: str) -> None:
     assert parse(text).intent == intent
+
+
+def test_a_question_asks_a_title_that_it_holds_the_words_of() -> None:
+    question = parse("Lend a bucket to another account, how?")
+    assert asks_title(question, "how-do-i-lend-a-bucket-to-another-account") == 1
+    assert asks_title(question, "how-do-i-close-a-bucket-to-everybody") < 0.25
+    assert asks_title(question, "another-account") == 0  # asks nothing
+    assert asks_title(parse("X vs Y"), "w-x-y-or-z-which-one") == 0.5
+    assert asks_title(parse("How do I make X or Y?"), "w-x-y-or-z-which-one") == 0  # chooses nothing
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "holds", "lacks"),
+    [
+        ("Welche Sicherheitsgruppen hängen am Cluster?", "de", {"security", "group"}, {"protect"}),
+        ("Wer bezahlt beim Premium Plan die Server?", "de", {"plan"}, {"schedule"}),
+        ("Qual política está no Cloud IAM?", "pt", {"iam"}, {"node"}),
+        ("Un VPN site-à-site, qui le gère ?", "fr", {"site-to-site"}, {"website"}),
+        ("Looker in BI terms of AI", "en", {"looker", "ai"}, set[str]()),
+    ],
+)
+def test_words_are_read_in_their_language(text: str, language: str, holds: set[str], lacks: set[str]) -> None:
+    question = parse(text)
+    assert question.language == language
+    assert question.weights.keys() >= holds
+    assert question.weights.keys().isdisjoint(lacks)

@@ -51,6 +51,7 @@ def found(query: str, *, limit: int = 3) -> list[str]:
         ("free tier of cloud run", "service:serverless-container"),
         ("CloudFormation resource limit", "article:infrastructure-as-code#aws-cloudformation-and-cdk"),
         ("spot instance notice", "article:compute#spot-and-preemptible-machines"),
+        ("EKS against ECS: what is the difference?", "article:containers#ecs-or-eks-which-one-should-i-take"),
     ],
 )
 def test_question_finds_its_passage(question: str, passage: str) -> None:

@@ -4,9 +4,9 @@ The provider is a stand-in in a process of its own that answers at once. Three w
 times, from the same client over kept-alive connections: directly; by this bot's `POST /chat` (`wordup serve`, SQLite:
 token, limits, reservation, knowledge, answer, one conversation stored a turn); by the LiteLLM proxy with its master
 key, which stores nothing. One worker each. `added` is a way's median less the direct one's; the ratios compare this
-bot with LiteLLM. All of these ask the same question, whose words and passages the bot's index has at hand after the
-first time; the last row asks it the questions of knowledge/eval/questions.toml by turns. The memory is the resident set
-of this bot's process before and after `--memory` more turns of ten clients.
+bot with LiteLLM. All of these ask the same question, for which the bot has the passages at hand after the first time;
+the last row asks it the questions of knowledge/eval/questions.toml by turns, more than it keeps at hand. The memory is
+the resident set of this bot's process before and after `--memory` more turns of ten clients.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,18 +70,18 @@ WHOLE = json.dumps(
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One way to ask: where, and the whole requests, which take turns."""
+    """One way to ask: where, and the whole requests, which take turns from one round to the next."""
 
     name: str
     port: int
-    requests: list[bytes]
+    requests: Iterator[bytes]
 
 
 def way(name: str, port: int, path: str, *bodies: dict[str, Any]) -> Way:
     head = f"POST {path} HTTP/1.1\r\nhost: {HOST}\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
     contents = [json.dumps(body).encode() for body in bodies]
     requests = [f"{head}content-length: {len(content)}\r\n\r\n".encode() + content for content in contents]
-    return Way(name, port, requests)
+    return Way(name, port, itertools.cycle(requests))
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
@@ -113,7 +113,7 @@ async def provide(port: int) -> None:
 async def ask(asked: Way, clients: int, requests: int) -> tuple[list[float], float]:
     """Milliseconds of each request, and requests a second. Raises RuntimeError for an answer that is no success."""
     taken: list[float] = []
-    left = itertools.islice(itertools.cycle(asked.requests), requests)
+    left = itertools.islice(asked.requests, requests)
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection(HOST, asked.port)

@@ -92,9 +92,11 @@ class Index:
     def _rows_of(self, document: str) -> list[int]:
         return [row for (row,) in self._connection.execute(_ROWS_OF, (document,))]
 
-    def _about(self, row: int) -> tuple[str, str, str]:
-        """A passage's document, cloud and anchor."""
-        return self._connection.execute(_ABOUT, (row,)).fetchone()
+    def _about(self, row: int) -> tuple[str, str, str, str]:
+        """A passage's document, the entry that it is, its cloud and its anchor."""
+        document, cloud, anchor = self._connection.execute(_ABOUT, (row,)).fetchone()
+        kind, _, name = document.partition(":")
+        return document, name if kind == "service" else "", cloud, anchor
 
     def _passage(self, row: int, clouds: frozenset[Cloud] = frozenset()) -> Passage:
         """As an answer about `clouds` quotes it."""

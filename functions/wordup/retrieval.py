@@ -5,6 +5,7 @@ which of them are names, however they are spelled, and what the named things are
 the clouds asked for count more, so that "the Azure counterpart of SQS" finds Service Bus.
 """
 
+import functools
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +66,10 @@ ANSWERING = 1.25
 TITLED = 0.6
 ASKED_BY_TITLES = frozenset({"howto", "comparison", "any"})
 _LONGEST_NAME = 6
+_BY_SCORE = itemgetter(1, 2)
 MOST_CANDIDATES = 60
+# How many questions stay at hand with what answers them: many people ask the same few.
+FOUND = 256
 # What was found, and what finding it cost in micro-dollars.
 Retrieved = tuple[list[Passage], int]
 
@@ -100,15 +104,15 @@ class Knowledge:
         self.locate = _located(folder, data_dir)
         self._lock = threading.Lock()
         self._index: Index | None = None
+        self._found = functools.lru_cache(FOUND)(self._find)
 
     def search(self, query: str, *, limit: int = 3, meaning: "Meaning | None" = None) -> list[Passage]:
         """The passages that answer the query, the best first; none when it is about something else, or when it brings
         the text that it asks about. With the query's `meaning`, they are found by that, too."""
         if brings_its_text(query):
             return []
-        question = parse(query)
         with self._lock:
-            return _Search(self._opened(), question).best(limit, meaning)
+            return list(self._found(query, limit) if meaning is None else self._find(query, limit, meaning))
 
     def passage(self, passage_id: str) -> Passage | None:
         """The passage that an answer cites; None where the index has it no longer."""
@@ -123,6 +127,10 @@ class Knowledge:
             if self._index is not None:
                 self._index.close()
                 self._index = None
+                self._found.cache_clear()
+
+    def _find(self, query: str, limit: int, meaning: "Meaning | None" = None) -> list[Passage]:
+        return _Search(self._opened(), parse(query)).best(limit, meaning)
 
     def _opened(self) -> Index:
         if self._index is None:
@@ -186,13 +194,15 @@ class _Search:
 
     def _add(self, term: Term, weight: float, *, asked: bool) -> None:
         scores, shares = self._scores, self._shares
+        if not asked:
+            for row, score in term.rows:
+                scores[row] += weight * score
+            return
+        self._whole += term.rarity
+        share = term.rarity * min(weight, 1)
         for row, score in term.rows:
             scores[row] += weight * score
-        if asked:
-            self._whole += term.rarity
-            share = term.rarity * min(weight, 1)
-            for row, _ in term.rows:
-                shares[row] += share
+            shares[row] += share
 
     def _corrected(self, word: str, tokens: list[str]) -> str:
         """The product's name, or word of one, that is nearest to this word or to it and its neighbour together."""
@@ -232,31 +242,35 @@ class _Search:
         if not (named or self._whole) or self._is_too_special():
             return []
         scores, shares, whole = self._scores, self._shares, self._whole
-        relevant = sorted((-scores[row], row) for row, share in shares.items() if share >= floor)
-        candidates = dict.fromkeys(row for _, row in relevant[:MOST_CANDIDATES])
+        relevant = sorted([(-scores[row], row) for row, share in shares.items() if share >= floor])
+        candidates = dict.fromkeys([row for _, row in relevant[:MOST_CANDIDATES]])
         sure = [service for service, weight in named.items() if weight >= 1]
         for service in sure:
             candidates |= dict.fromkeys(self._index.rows_of(f"service:{service}"))
         table = TABLE if self._compares_entries(names) else TABLE_INTENTS.get(self._question.intent, TABLE)
         answering = ANSWERS.get(self._question.intent, ("?",))
         asking = self._question.intent in ASKED_BY_TITLES
+        worth = {cloud: _of_cloud(cloud, clouds) for cloud in ("", *CLOUDS)}
         best: dict[str, list[tuple[float, int]]] = {}
         for row in candidates:
-            document, cloud, anchor = self._index.about(row)
+            document, service, cloud, anchor = self._index.about(row)
             # What holds all of a question is worth more than what says one of its words many times.
             held = (shares.get(row, 0.0) / whole) ** HELD if whole else 1.0
-            score = scores.get(row, 0.0) * _of_cloud(cloud, clouds) * held
+            score = scores.get(row, 0.0) * worth[cloud] * held
             if anchor.startswith(answering):
                 score *= ANSWERING
             if asking:
                 score *= 1 + TITLED * asks_title(self._question, anchor)
-            kind, _, name = document.partition(":")
-            if kind == "service":
-                weight = named.get(name, 0.0)
+            if service:
+                weight = named.get(service, 0.0)
                 score = score * (table if weight >= 1 or not sure else TABLE) + NAMED * weight
-            best.setdefault(document, []).append((-score, row))
-        falling = ((document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found)))
-        return sorted(falling, key=itemgetter(1, 2))
+            if document in best:
+                best[document].append((-score, row))
+            else:
+                best[document] = [(-score, row)]
+        falling = [(document, *pair) for document, found in best.items() for pair in _falling(document, sorted(found))]
+        falling.sort(key=_BY_SCORE)
+        return falling
 
     def _compares_entries(self, names: list[_Name]) -> bool:
         """Whether the things to compare stand in different entries, so that none of them can tell about both."""
@@ -300,12 +314,13 @@ def _of_cloud(cloud: str, clouds: frozenset[Cloud]) -> float:
     return SAME_CLOUD if cloud in clouds else OTHER_CLOUD
 
 
-def _falling(document: str, found: list[tuple[float, int]]) -> Iterator[tuple[float, int]]:
+def _falling(document: str, found: list[tuple[float, int]]) -> list[tuple[float, int]]:
     """A document's later passages count less, so that other documents are heard; an entry's rows are one passage."""
-    if document.startswith("service:"):
-        return iter(found[:1])
-    others = OTHERS * sum(score for score, _ in found[1:4])
-    return (((score + (0 if n else others)) * ANOTHER**n, row) for n, (score, row) in enumerate(found))
+    if len(found) == 1 or document.startswith("service:"):
+        return found[:1]
+    first, row = found[0]
+    best = first + OTHERS * sum([score for score, _ in found[1:4]])
+    return [(best, row), *[(score * ANOTHER**n, row) for n, (score, row) in enumerate(found[1:], 1)]]
 
 
 def _mixed(ranked: list[tuple[str, float, int]], limit: int) -> list[tuple[str, float, int]]:

@@ -46,6 +46,13 @@ _COUNT = "UPDATE rows SET counts = ?, version = ? WHERE pk = ? AND sk = ?"
 _EXPIRE = "UPDATE rows SET expires_at = ? WHERE pk = ? AND sk = ?"
 _DELETE = "DELETE FROM rows WHERE pk = ? AND sk = ?"
 _PUT = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_ABSENT = """INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+    SET data = excluded.data, counts = excluded.counts, expires_at = excluded.expires_at, version = excluded.version,
+        schema_version = excluded.schema_version
+    WHERE rows.expires_at <= ?"""
+_PUT_VERSION = """UPDATE rows SET data = ?, counts = ?, expires_at = ?, version = ?, schema_version = ?
+    WHERE pk = ? AND sk = ? AND (expires_at IS NULL OR expires_at > ?) AND version = ?"""
+_DELETE_LIVING = f"{_DELETE} AND {_LIVING} AND version = coalesce(?, version)"
 _PURGE = "DELETE FROM rows WHERE (pk, sk) IN (SELECT pk, sk FROM rows WHERE expires_at <= ? LIMIT ?)"
 _ABOVE = "\U0010ffff"
 
@@ -181,20 +188,33 @@ class SQLiteStore:
     def _apply(self, pk: str, operation: Operation) -> dict[str, int]:
         match operation:
             case Put():
-                if operation.if_absent or operation.if_version is not None:
-                    row = self._get(pk, operation.sk)
-                    if (operation.if_absent and row) or _differs(row, operation.if_version):
-                        raise ConditionFailed(operation.sk)
-                self._store(pk, operation.sk, operation.data, operation.counts, operation.expires_at)
+                self._put(pk, operation)
             case Delete():
-                if operation.must_exist or operation.if_version is not None:
-                    row = self._get(pk, operation.sk)
-                    if row is None or _differs(row, operation.if_version):
-                        raise ConditionFailed(operation.sk)
-                self._open().execute(_DELETE, (pk, operation.sk))
+                self._delete(pk, operation)
             case Add():
                 return self._add(pk, operation)
         return {}
+
+    def _put(self, pk: str, operation: Put) -> None:
+        key = (pk, operation.sk)
+        values = (_text(operation.data), _text(operation.counts), operation.expires_at, self._version(), SCHEMA_VERSION)
+        if operation.if_absent and operation.if_version is not None:
+            raise ConditionFailed(operation.sk)  # no row is absent and has a version
+        if operation.if_absent:
+            done = self._open().execute(_PUT_ABSENT, (*key, *values, self._clock()))
+        elif operation.if_version is not None:
+            done = self._open().execute(_PUT_VERSION, (*values, *key, self._clock(), operation.if_version))
+        else:
+            done = self._open().execute(_PUT, (*key, *values))
+        if done.rowcount == 0:
+            raise ConditionFailed(operation.sk)
+
+    def _delete(self, pk: str, operation: Delete) -> None:
+        key = (pk, operation.sk)
+        if not operation.must_exist and operation.if_version is None:
+            self._open().execute(_DELETE, key)
+        elif self._open().execute(_DELETE_LIVING, (*key, self._clock(), operation.if_version)).rowcount == 0:
+            raise ConditionFailed(operation.sk)
 
     def _add(self, pk: str, operation: Add) -> dict[str, int]:
         found = self._open().execute(_COUNTS, (pk, operation.sk, self._clock())).fetchone()
@@ -206,16 +226,12 @@ class SQLiteStore:
             if delta > 0 and counts[field] > operation.ceilings.get(field, counts[field]):
                 raise CeilingReached(operation.sk, field)
         if found is None:
-            self._store(pk, operation.sk, {}, counts, operation.expires_at)
+            self._put(pk, Put(sk=operation.sk, counts=counts, expires_at=operation.expires_at))
         else:
             self._open().execute(_COUNT, (_text(counts), self._version(), pk, operation.sk))
             if found[4] is None and operation.expires_at is not None:
                 self._open().execute(_EXPIRE, (operation.expires_at, pk, operation.sk))
         return counts
-
-    def _store(self, pk: str, sk: str, data: Any, counts: Any, expires_at: Any) -> None:
-        values = (pk, sk, _text(data), _text(counts), expires_at, self._version(), SCHEMA_VERSION)
-        self._open().execute(_PUT, values)
 
     def _version(self) -> str:
         return f"{self._writer}.{next(self._writes)}"
@@ -242,10 +258,6 @@ def _checkpoint(path: Path) -> None:
     """Waits until everything that was committed is on the disk, on a connection of its own."""
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-
-def _differs(row: Row | None, version: str | None) -> bool:
-    return version is not None and (row is None or row.version != version)
 
 
 def _text(value: Any) -> str:

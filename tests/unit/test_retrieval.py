@@ -180,6 +180,13 @@ def test_first_message_is_searched_alone() -> None:
     assert contextual_query("And on Azure?", []) == "And on Azure?"
 
 
+def test_what_was_found_stays_as_it_was_for_who_asks_next() -> None:
+    first = KNOWLEDGE.search("What is a queue for?")
+    expected = list(first)
+    first.clear()
+    assert KNOWLEDGE.search("What is a queue for?") == expected != []
+
+
 def test_folder_of_the_operator_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "handbook.md").write_text("# Handbook\n\n## Badges\n\nBadges are at the gate.\n")

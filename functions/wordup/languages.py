@@ -23,7 +23,7 @@ _FILE = Path(__file__).with_name("languages.toml")
 class Lexicon(msgspec.Struct, frozen=True):
     """A language's words: `words` are whole, `beginnings` those of others, each with its English ones. `letters` are
     no other language's; stop words that are `anywhere` tell nothing about the language; `infinitives` are the endings
-    of a request that begins with its verb."""
+    of a request that begins with its verb; `openings` are the first of several words that mean something together."""
 
     letters: str
     stop_words: frozenset[str]
@@ -31,6 +31,7 @@ class Lexicon(msgspec.Struct, frozen=True):
     faint: frozenset[str]
     words: dict[str, tuple[str, ...]]
     beginnings: dict[str, tuple[str, ...]]
+    openings: frozenset[str]
     infinitives: tuple[str, ...] = ()
 
     def phrase(self, joined: str) -> tuple[str, ...]:
@@ -67,6 +68,8 @@ class Lexicon(msgspec.Struct, frozen=True):
 
 def fold(text: str) -> str:
     """In small letters and without diacritics, as the index folds them."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
 
@@ -102,7 +105,8 @@ def _lexicon(language: str, part: dict[str, Any]) -> Lexicon:
         frozenset(fold(part.get(key, "")).replace("'", " ").split()) for key in ("stop_words", "anywhere", "faint")
     )
     infinitives = tuple(part.get("infinitives", "").split())
-    return Lexicon(part.get("letters", ""), stop_words, anywhere, faint, words, beginnings, infinitives)
+    openings = frozenset(key.partition("_")[0] for key in (*words, *beginnings) if "_" in key)
+    return Lexicon(part.get("letters", ""), stop_words, anywhere, faint, words, beginnings, openings, infinitives)
 
 
 def _spellings(language: str, word: str) -> set[str]:

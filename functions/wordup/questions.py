@@ -208,7 +208,8 @@ def with_names(question: Question, names: Collection[tuple[str, str]]) -> Questi
 
 def _meaning(lexicon: Lexicon, found: list[str], at: int) -> tuple[int, tuple[str, ...]]:
     """How many of the words at a place mean something together, and what."""
-    for width in range(min(_PHRASE, len(found) - at), 1, -1):
+    widest = min(_PHRASE, len(found) - at) if found[at] in lexicon.openings else 1
+    for width in range(widest, 1, -1):
         if meanings := lexicon.phrase("_".join(found[at : at + width])):
             return width, meanings
     if _CJK.match(found[at]):
@@ -265,19 +266,20 @@ def is_small_talk(message: str) -> bool:
 def asks_title(question: Question, anchor: str) -> float:
     """How much of a section's title a question holds, from 0 to 1: of a title that itself asks something ("How do I
     ..."). One of things side by side ("A, B or C?") is asked by who compares two of them."""
-    told = _told(anchor)
+    told, of_sides = _told(anchor)
     held = len(told & question.stems) / len(told) if told else 0.0
-    if _SIDES.search(anchor):
+    if of_sides:
         return held if question.intent == "comparison" or (question.choice and question.intent == "any") else 0.0
     return held * held
 
 
 @lru_cache(maxsize=WORDS)
-def _told(anchor: str) -> frozenset[str]:
+def _told(anchor: str) -> tuple[frozenset[str], bool]:
+    """The words of a title that asks something, and whether it is of things side by side."""
     if not _ASKING.search(anchor):
-        return frozenset()
+        return frozenset(), False
     told = frozenset(map(stem, words(anchor.replace("-", " ")))) - CLOUD_WORDS.keys() - _CHOOSING
-    return told if len(told) > 1 else frozenset()
+    return told if len(told) > 1 else frozenset(), _SIDES.search(anchor) is not None
 
 
 def in_context(message: str, previous: str) -> str:

@@ -81,7 +81,7 @@ _QUESTION = re.compile(
 # A title that asks, as its anchor spells it, and what stands in many of them.
 _ASKING = re.compile(r"^(how|which|what|why|where|when|who|do|i)-|-(or|which|what)-")
 _CHOOSING = frozenset({"choose", "decide", "difference", "which"})
-_SIDES = re.compile(r"^(?!how-|i-).*-or-")
+_SIDES = re.compile(r"^(?!how-|i-).*-(or-|difference)")
 # A message of more words than these says by itself what it is about, though it points back.
 _POINTING_BACK = 4
 # What a word that a language has another word for tells of the language, beside a stop word.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from wordup.errors import ConfigurationError
-from wordup.languages import ENGLISH
+from wordup.languages import ENGLISH, lexicons
 from wordup.passages import Index, Term
 from wordup.providers.base import Passage
 from wordup.questions import Question, asks_title, brings_its_text, in_context, parse, stem, with_names
@@ -41,6 +41,14 @@ NAMED_FLOOR = 0.15
 # Who asks so much about a product wants more than its name to be known.
 LONG = 8
 LONG_FLOOR = 0.5
+# What a word of another language that nothing knows counts beside one that a passage holds, and how much of a long
+# question with such words is enough.
+UNKNOWN = 0.4
+UNKNOWN_FLOOR = 0.3
+# A figure of something else is worse than none.
+FIGURE_FLOOR = 0.45
+# How much of a title a question must hold that is not about what else it tells.
+TITLE_FLOOR = 0.9
 # For a passage about one cloud, when the question names one.
 SAME_CLOUD, OTHER_CLOUD = 1.3, 0.5
 # What the name of a thing adds to the passages of its entry, by BM25's measure, and to those of other documents that
@@ -167,6 +175,7 @@ class _Search:
         self._scores = defaultdict[int, float](float)
         self._shares = defaultdict[int, float](float)
         self._whole = 0.0
+        self._unknown = 0.0
         self._subject = False
 
     def best(self, limit: int, meaning: "Meaning | None") -> list[Passage]:
@@ -179,7 +188,9 @@ class _Search:
                 tokens.append(near)
                 term = self._index.term(near)
                 weight *= GUESSED
-            self._add(term, weight, asked=bool(term.rows) or question.language == ENGLISH)
+            known = bool(term.rows) or question.language == ENGLISH
+            self._add(term, weight, asked=known)
+            self._unknown += 0.0 if known else UNKNOWN * term.rarity
             self._subject |= bool(term.titled)
         for word, weight in question.synonyms.items():
             self._add(self._index.term(word), weight, asked=False)
@@ -220,10 +231,12 @@ class _Search:
 
     def _names(self, tokens: list[str]) -> Iterator[_Name]:
         """The longest names first: what is part of one is no other."""
+        common = lexicons()[self._question.language].stop_words if self._question.language != ENGLISH else ()
         spans = {
             (at, width): stem("".join(tokens[at : at + width]))
             for width in range(_LONGEST_NAME, 0, -1)
             for at in range(len(tokens) - width + 1)
+            if width > 1 or tokens[at] not in common
         }
         found = self._index.named(set(spans.values()))
         taken: set[int] = set()
@@ -238,11 +251,13 @@ class _Search:
         named: dict[str, float] = {}
         for name in names:
             named[name.service] = max(named.get(name.service, 0.0), name.weight)
-        floor = self._floor(named) * self._whole
+        floor = self._floor(named) * (self._whole + self._unknown)
         if not (named or self._whole) or self._is_too_special():
             return []
         scores, shares, whole = self._scores, self._shares, self._whole
         relevant = sorted([(-scores[row], row) for row, share in shares.items() if share >= floor])
+        if not relevant:
+            relevant = [(-scores[row], row) for row, share in shares.items() if share > 0 and self._is_title_of(row)]
         candidates = dict.fromkeys([row for _, row in relevant[:MOST_CANDIDATES]])
         sure = [service for service, weight in named.items() if weight >= 1]
         for service in sure:
@@ -286,15 +301,20 @@ class _Search:
         """A product's name makes a question ours; a word that is also used elsewhere ("quantum") needs company."""
         if max(named.values(), default=0.0) >= 1:
             return NAMED_FLOOR
-        return (
-            SUBJECT_FLOOR
-            if (named or self._subject) and len(self._question.weights) + len(self._question.synonyms) > SHORT
-            else FLOOR
-        )
+        if not (named or self._subject) or len(self._question.weights) + len(self._question.synonyms) <= SHORT:
+            return FLOOR
+        return FIGURE_FLOOR if self._question.intent == "limit" else SUBJECT_FLOOR
+
+    def _is_title_of(self, row: int) -> bool:
+        *_, anchor = self._index.about(row)
+        return asks_title(self._question, anchor) >= TITLE_FLOOR
 
     def _is_too_special(self) -> bool:
+        """Who compares two things that are known may say why at length."""
+        if len(self._question.weights) < LONG or self._question.intent == "comparison":
+            return False
         most = max(self._shares.values(), default=0.0)
-        return len(self._question.weights) >= LONG and most < LONG_FLOOR * self._whole
+        return most < max(LONG_FLOOR * self._whole, UNKNOWN_FLOOR * (self._whole + self._unknown))
 
     def _clouds(self, names: list[_Name]) -> frozenset[Cloud]:
         """The clouds that the answer is about: not that of the product whose counterpart is asked for."""

@@ -50,6 +50,7 @@ async def answered(*questions: str, max_tokens: int = 1_000) -> tuple[str, Finis
         (["SNS or Kinesis?"], "**Event stream** ["),
         (["SNS or Kinesis?"], "**Publish and subscribe** ["),
         (["Everything of ours is in BigQuery, and the new firm sits on AWS"], "[1]\n\n- AWS: **[Amazon Redshift]"),
+        (["EKS or ECS, what are the differences?"], "**Containers: ECS or EKS: which one should I take?** ["),
         (["Compare S3 and Blob Storage in price"], "- Amazon S3: GB-months by class"),
         (["How do I stop EC2 at night?"], "aws scheduler create-schedule"),
         (["How many CPUs may Azure Data Explorer have?"], "This figure is not in my built-in knowledge"),

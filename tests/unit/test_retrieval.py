@@ -51,6 +51,8 @@ def found(query: str, *, limit: int = 3) -> list[str]:
         ("free tier of cloud run", "service:serverless-container"),
         ("CloudFormation resource limit", "article:infrastructure-as-code#aws-cloudformation-and-cdk"),
         ("spot instance notice", "article:compute#spot-and-preemptible-machines"),
+        ("Our bored accountants glance perhaps twice weekly at S3: Athena or Redshift?", "article:data-warehouses"),
+        ("Yikes, scary surprise! Get me a mail before the bill gets this high", "article:cost-control"),
         ("EKS against ECS: what is the difference?", "article:containers#ecs-or-eks-which-one-should-i-take"),
     ],
 )
@@ -73,6 +75,9 @@ def test_question_finds_its_passage(question: str, passage: str) -> None:
         "",
         "   \n",
         "?!",
+        "Que série devo ver esta noite com a família?",
+        "¿Qué sabor es el mejor para un helado?",
+        "Quanti gradi ci sono oggi nel server room di Torino?",
         "Which kernel parameter did Lambda's hypervisor team flip to silence spurious hrtimer interrupts?",
     ],
 )

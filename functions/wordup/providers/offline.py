@@ -17,6 +17,7 @@ from wordup.questions import (
     Intent,
     Question,
     asked_of_text,
+    asks_title,
     brings_its_text,
     in_context,
     parse,
@@ -37,6 +38,8 @@ QUOTED_SHARE = 0.5
 NEAR = 0.9
 NEAR_ENTRY = 0.4
 NEAR_STEPS = 0.75
+# So near must a section be whose title asks at least so much of what is asked.
+NEAR_TITLE, TITLE = 0.6, 0.5
 
 _NEAR: dict[Intent, float] = {"limit": NEAR_ENTRY, "price": NEAR_ENTRY, "concept": NEAR_ENTRY, "howto": NEAR_STEPS}
 
@@ -159,12 +162,18 @@ def _first(question: Question, passages: list[Passage]) -> int:
     if question.intent in ("howto", "comparison"):
         articles = [n for n in near if passages[n].service is None]
         code = [n for n in articles if passages[n].score >= NEAR * passages[0].score and _FENCE in passages[n].text]
-        wanted = code if code and not _ASKED_CODE.isdisjoint(question.tokens) else articles
+        least = NEAR_TITLE * passages[0].score
+        titles = [n for n, each in enumerate(passages) if each.score >= least and _is_asked(each, question)]
+        wanted = code if code and not _ASKED_CODE.isdisjoint(question.tokens) else titles or articles
     else:
         entries = [(n, each) for n in near if (each := passages[n].service) and question.intent != "any"]
         limit = question.intent == "limit"
         wanted = [n for n, each in entries if not limit or tells_limit(each, question)]
     return wanted[0] if wanted else 0
+
+
+def _is_asked(passage: Passage, question: Question) -> bool:
+    return passage.service is None and asks_title(question, passage.id.partition("#")[2]) >= TITLE
 
 
 def _linked(passage: Passage) -> str:

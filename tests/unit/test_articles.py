@@ -33,6 +33,8 @@ def resource(service_name: str, *, region_name: str = ..., config: object = ...)
 BOTO3_OWN = {"get_paginator", "get_waiter", "generate_presigned_url", "upload_file", "download_file"}
 # What AWS's command line adds to the operations' own parameters.
 CLI_OWN = {"query", "output", "region", "count", "paths"}
+# Where it calls a service other than boto3 does.
+CLI_NAMES = {"s3api": "s3"}
 AWS = botocore.session.get_session()
 
 
@@ -115,10 +117,12 @@ def wrong_aws_commands(code: str) -> list[str]:
         words = shlex.split(line)
         if words[:1] != ["aws"]:
             continue
-        model = AWS.get_service_model(words[1])
+        model = AWS.get_service_model(CLI_NAMES.get(words[1], words[1]))
         operation = {xform_name(name, "-"): name for name in model.operation_names}.get(words[2])
         shape = model.operation_model(operation).input_shape if operation else None
-        known = CLI_OWN | {xform_name(name, "-") for name in (shape.members if shape else ())}
+        members = {xform_name(name, "-"): member for name, member in shape.members.items()} if shape else {}
+        switches = {f"no-{name}" for name, member in members.items() if member.type_name == "boolean"}
+        known = CLI_OWN | members.keys() | switches
         given = {word.removeprefix("--") for word in words[3:] if word.startswith("--")}
         wrong += [f"{words[1]} has no {words[2]}"] if not operation else []
         wrong += [f"{words[2]} has no --{name}" for name in sorted(given - known)]
@@ -229,6 +233,7 @@ def test_commands_of_aws_are_the_ones_that_it_describes() -> None:
     assert {block.name: wrong for block in shown if (wrong := wrong_aws_commands(block.code))} == {}
     assert wrong_aws_commands("aws sqs send-message --que x") == ["send-message has no --que"]
     assert wrong_aws_commands("aws sqs post") == ["sqs has no post"]
+    assert wrong_aws_commands("aws s3api get-object --bucket b --no-key") == ["get-object has no --no-key"]
 
 
 @pytest.mark.parametrize("block", named(blocks("json", "yaml", "toml")))

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from wordup.languages import labels
-from wordup.questions import FAINT_WEIGHT, Question, stem, tokens
+from wordup.questions import CLOUD_WORDS, FAINT_WEIGHT, Question, stem, tokens
 from wordup.services import CLOUD_NAMES, CLOUDS, Cloud, Limit, Offer, Service
 
 # Limits that hold no word of the question are told up to so many.
@@ -14,10 +15,15 @@ IN_VALUE = 0.5
 # What it adds that a limit is the utmost of the thing, not of a way to use it.
 UTMOST = 0.3
 _UTMOST = frozenset({"largest", "longest", "most"})
+# What it adds to a limit that it is a time, when how long is asked.
+LASTING = 1.5
+_TIME = re.compile(r"\d (milliseconds|seconds|minutes|hours?|days|months|years?)\b")
 # Prices stand among the limits.
 _PAID = frozenset({"price", "free"})
 # A limit that holds this share of a question's words is about what it asks for.
-ABOUT = 0.4
+ABOUT = 0.6
+# How many names stay at hand, cut into words.
+NAMES = 4_096
 
 
 def composed(service: Service, question: Question, citation: str) -> str:
@@ -28,17 +34,43 @@ def composed(service: Service, question: Question, citation: str) -> str:
 
 
 def named(service: Service, question: Question) -> list[tuple[Cloud, Offer]]:
-    """The offers of an entry that a question names."""
-    asked = f" {' '.join(question.tokens)} ".replace(" ", "")
-    found: list[tuple[Cloud, Offer]] = []
-    words = set(question.tokens)
+    """The offers of an entry that a question names: by a whole name, else by all of its words. Of offers with one name
+    those of the cloud that stands before it or elsewhere in the question (of another one, where a counterpart is asked
+    for), else those that are spelled so."""
+    spaced = f" {' '.join(question.tokens)} "
+    stems = f" {' '.join(map(stem, question.tokens))} "
+    joined, words = "".join(question.tokens), set(question.tokens)
+    whole: dict[str, list[tuple[int, Cloud, Offer]]] = {}
+    loose: list[tuple[Cloud, Offer]] = []
     for cloud, offer in service.offers():
         for name in (offer.name, *offer.aliases, *offer.was):
-            own = [word for word in tokens(name) if word not in ("amazon", "aws", "azure", "google")]
-            if own and (set(own) <= words or (len(own) > 1 and "".join(own) in asked)):
-                found.append((cloud, offer))
-                break
-    return found
+            own, key = _own(name)
+            exact = f" {own} " in spaced
+            if own and (exact or f" {key} " in stems or (" " in own and own.replace(" ", "") in joined)):
+                before = any(f" {word} {own} " in spaced for word, named in CLOUD_WORDS.items() if named == cloud)
+                meant = (cloud in question.clouds) is (question.intent != "equivalence")
+                rank = 3 if before else 2 if question.clouds and meant else int(exact)
+                whole.setdefault(key, []).append((rank, cloud, offer))
+            elif own and words.issuperset(own.split()):
+                loose.append((cloud, offer))
+    sure: list[tuple[Cloud, Offer]] = []
+    for key, found in whole.items():
+        if not any(_is_part(key, other, stems) for other in whole):
+            most = max(rank for rank, _, _ in found)
+            sure.extend((cloud, offer) for rank, cloud, offer in found if rank == most)
+    return [pair for pair in service.offers() if pair in (sure or loose)]
+
+
+def _is_part(name: str, other: str, text: str) -> bool:
+    """Whether a text holds a name as part of another only: "Functions" in "Cloud Functions"."""
+    return name != other and f" {name} " in f" {other} " and text.count(f" {name} ") <= text.count(f" {other} ")
+
+
+@lru_cache(maxsize=NAMES)
+def _own(name: str) -> tuple[str, str]:
+    """A name without its vendor's, as the index cuts words, and by their stems."""
+    own = [word for word in tokens(name) if word not in CLOUD_WORDS]
+    return " ".join(own), " ".join(map(stem, own))
 
 
 def beside(service: Service, question: Question, citation: str) -> str:
@@ -89,7 +121,8 @@ def _scored(offers: Sequence[tuple[Cloud, Offer]], question: Question) -> list[t
         + IN_VALUE * sum(weight for word, weight in wanted.items() if word in value)
         + UTMOST * (not what.isdisjoint(_UTMOST))
         - UTMOST * (not what.isdisjoint(_PAID))
-        for what, value in held
+        + LASTING * (question.lasting and _TIME.search(limit.value) is not None)
+        for (what, value), (_, limit) in zip(held, pairs, strict=True)
     ]
     scored = [(score, offer, limit) for score, (offer, limit) in zip(scores, pairs, strict=True)]
     return sorted(scored, key=lambda each: -each[0])

@@ -27,6 +27,8 @@ _MARKS: dict[str, Intent] = {
 _CHOICE = "@choice"
 # Before a limit of two it asks for the limit, else for a comparison.
 _VERSUS = "@versus"
+# A limit in time is asked for.
+_LASTING = "@lasting"
 # At the beginning of a sentence it asks for steps, unless another word asks for something else.
 _HOW = "@how"
 # With one of these the names of products tell nothing more.
@@ -94,12 +96,13 @@ _BARE_WORDS = 2
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """`tokens` are all words, folded; `weights` are the words to look up, with what each counts; `synonyms` are looked
     up but not asked for; `stems` are the stems of all of them. `choice` says whether an "or" is in it, `open` whether
-    the names in it may tell what it wants."""
+    the names in it may tell what it wants, `lasting` whether it asks how long."""
 
     language: str
     intent: Intent
     choice: bool
     open: bool
+    lasting: bool
     clouds: frozenset[Cloud]
     tokens: tuple[str, ...]
     weights: dict[str, float]
@@ -167,6 +170,7 @@ def parse(text: str) -> Question:
         intent=intent,
         choice=_CHOICE in marks,
         open=marks.isdisjoint(_SAID),
+        lasting=_LASTING in marks,
         clouds=clouds,
         tokens=tuple(found),
         weights=weights,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wordup.composing import composed, tells_limit
+from wordup.composing import composed, named, tells_limit
 from wordup.questions import parse as understood
 from wordup.services import parse
 
@@ -58,6 +58,8 @@ limits = [
         ("How big may a message in SQS be?", "largest message: **1 MiB**"),
         ("How large can one single thing in SQS be?", "largest message: **1 MiB**"),
         ("What is the retention limit of SQS?", "retention: **14 days**"),
+        ("How long may a message in SQS lie there?", "retention: **14 days**"),
+        ("¿Cuánto tiempo puede quedarse un mensaje en SQS?", "retention: **14 days**"),
     ],
 )
 def test_the_limit_that_is_asked_for_comes_first(question: str, first: str) -> None:
@@ -70,3 +72,49 @@ def test_an_entry_tells_a_limit_of_what_is_asked_for_only() -> None:
     assert tells_limit(service, understood("How long is the retention of a message at most?"))
     assert tells_limit(service, understood("How many of them may SQS have?"))
     assert not tells_limit(service, understood("How many security rules may a firewall have?"))
+
+
+NAMES = """
+[[service]]
+id = "pipe"
+concept = "pipe"
+summary = "Moves things."
+compare = "They differ."
+[[service.aws]]
+name = "Amazon Pipes"
+aliases = ["Flow Manager"]
+line = "A pipe."
+price = "By thing."
+url = "https://docs.aws.amazon.com/pipes"
+checked = 2026-11-21
+[[service.gcp]]
+name = "Cloud Pipes"
+aliases = ["Flows Manager"]
+line = "A pipe."
+price = "By thing."
+url = "https://docs.cloud.google.com/pipes"
+checked = 2026-11-21
+[[service.azure]]
+name = "Azure Pipes"
+line = "A pipe."
+price = "By thing."
+url = "https://learn.microsoft.com/pipes"
+checked = 2026-11-21
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "clouds"),
+    [
+        ("Which Google Cloud service does what Azure Pipes do?", {"azure"}),
+        ("What takes the place of AWS Pipes on Azure?", {"aws"}),
+        ("How many steps has a Flow Manager?", {"aws"}),
+        ("Flows Managers and their limits on AWS", {"aws"}),
+        ("How many may a cloud pipe have?", {"gcp"}),
+        ("Can a manager see the flow?", {"aws"}),
+        ("How long is a piece of string?", set[str]()),
+    ],
+)
+def test_a_name_is_that_of_the_cloud_that_is_asked_about(question: str, clouds: set[str]) -> None:
+    (service,) = parse(NAMES, "messaging", name="messaging.toml")
+    assert {cloud for cloud, _ in named(service, understood(question))} == clouds

@@ -110,8 +110,10 @@ def _lexicon(language: str, part: dict[str, Any]) -> Lexicon:
 
 
 def _spellings(language: str, word: str) -> set[str]:
-    """Folded; German umlauts are also typed as two letters."""
+    """Folded; German umlauts are also typed as two letters, the Polish l without its stroke, which is no diacritic."""
     spelled = {fold(word)}
     if language == "de":
         spelled.add(fold(word.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue")))
+    if language == "pl":
+        spelled.add(fold(word.replace("ł", "l")))
     return {re.sub(r"[-']", "_", each) for each in spelled}

@@ -95,6 +95,7 @@ def test_index_follows_its_sources(folder: Path):
         "¿Cuál es el equivalente de SQS en Azure?",
         "Qual è l'equivalente di SQS su Azure?",
         "Qual é o equivalente do SQS no Azure?",
+        "Jaki jest odpowiednik SQS w Azure?",
         "SQS 在 Azure 上对应什么？",
     ],
 )

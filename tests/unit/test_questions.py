@@ -147,6 +147,8 @@ def test_a_question_asks_a_title_that_it_holds_the_words_of() -> None:
         ("Wer bezahlt beim Premium Plan die Server?", "de", {"plan"}, {"schedule"}),
         ("Qual política está no Cloud IAM?", "pt", {"iam"}, {"node"}),
         ("Un VPN site-à-site, qui le gère ?", "fr", {"site-to-site"}, {"website"}),
+        ("Jak często odtworzyć kopię bazy?", "pl", {"restore", "database"}, set[str]()),
+        ("Uslugi w podsieci bez stref", "pl", {"subnet", "zone"}, set[str]()),
         ("Looker in BI terms of AI", "en", {"looker", "ai"}, set[str]()),
     ],
 )

@@ -1,10 +1,11 @@
 """Answers put together from an entry of the service table: no sentence in them is anyone's but the table's."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from wordup.languages import labels
+from wordup.languages import ENGLISH, labels
 from wordup.questions import CLOUD_WORDS, FAINT_WEIGHT, Question, stem, tokens
 from wordup.services import CLOUD_NAMES, CLOUDS, Cloud, Limit, Offer, Service
 
@@ -18,6 +19,11 @@ _UTMOST = frozenset({"largest", "longest", "most"})
 # What it adds to a limit that it is a time, when how long is asked.
 LASTING = 1.5
 _TIME = re.compile(r"\d (milliseconds|seconds|minutes|hours?|days|months|years?)\b")
+# And that it is a size, when that is asked.
+SIZED = 0.5
+_SIZE = re.compile(r"\d ?(bytes|[KMGTP]i?B|characters)\b")
+# Asks for any of them.
+_ASKS = frozenset({"limit", "quota", "maximum"})
 # Prices stand among the limits.
 _PAID = frozenset({"price", "free"})
 # A limit that holds this share of a question's words is about what it asks for.
@@ -95,15 +101,13 @@ def _limits(service: Service, question: Question) -> Iterator[str]:
     offers = _asked(service, question)
     said = labels(question.language)
     scored = _scored(offers, question)
-    best = scored[0][0] if scored and scored[0][0] > UTMOST else -1
-    chosen = [(offer, limit) for score, offer, limit in scored if score >= best][:OTHER_LIMITS]
-    if chosen:
-        yield "\n".join(_limit(offer, limit, said) for offer, limit in chosen)
-        others = [(offer, limit) for _, offer, limit in scored if (offer, limit) not in chosen][:OTHER_LIMITS]
-        if others:
-            yield f"{said['limits']}:\n\n" + "\n".join(_limit(offer, limit, said) for offer, limit in others)
-    else:
-        yield said["unlisted"]
+    best = scored[0][0] if scored else 0.0
+    # What words of another language mean is not always known.
+    least = best if best > UTMOST else math.inf if question.language == ENGLISH else -math.inf
+    chosen = [(offer, limit) for score, offer, limit in scored if score >= least][:OTHER_LIMITS]
+    yield "\n".join(_limit(offer, limit, said) for offer, limit in chosen) or said["unlisted"]
+    if others := [(offer, limit) for _, offer, limit in scored if (offer, limit) not in chosen][:OTHER_LIMITS]:
+        yield f"{said['limits']}:\n\n" + "\n".join(_limit(offer, limit, said) for offer, limit in others)
     yield _lines(service, question, sorted({cloud for cloud, _ in offers}))
 
 
@@ -114,14 +118,18 @@ def _scored(offers: Sequence[tuple[Cloud, Offer]], question: Question) -> list[t
     called = _called(offers)
     weights = question.synonyms | question.weights
     asked = {stem(word): weight for word, weight in weights.items() if weight > FAINT_WEIGHT}
-    wanted = {word: weight for word, weight in asked.items() if word not in called} or asked
+    wanted = {word: weight for word, weight in asked.items() if word not in called and word not in _ASKS}
+    at_large = float(not wanted)  # "the limits of SQS"
+    wanted = wanted or asked
     held = [({stem(word) for word in tokens(limit.what)}, {stem(w) for w in tokens(limit.value)}) for _, limit in pairs]
     scores = [
-        sum(weight for word, weight in wanted.items() if word in what)
+        at_large
+        + sum(weight for word, weight in wanted.items() if word in what)
         + IN_VALUE * sum(weight for word, weight in wanted.items() if word in value)
         + UTMOST * (not what.isdisjoint(_UTMOST))
         - UTMOST * (not what.isdisjoint(_PAID))
         + LASTING * (question.lasting and _TIME.search(limit.value) is not None)
+        + SIZED * ("size" in asked and _SIZE.search(limit.value) is not None)
         for (what, value), (_, limit) in zip(held, pairs, strict=True)
     ]
     scored = [(score, offer, limit) for score, (offer, limit) in zip(scores, pairs, strict=True)]
@@ -129,10 +137,11 @@ def _scored(offers: Sequence[tuple[Cloud, Offer]], question: Question) -> list[t
 
 
 def tells_limit(service: Service, question: Question) -> bool:
-    """Whether a question names a product of the entry that has limits, or a limit holds enough of its words."""
+    """Whether a question names a product of the entry and a limit holds a word of it, or without one enough words."""
     offers = _asked(service, question)
-    if offers[0][1].limits and named(service, question):
-        return True
+    if named(service, question):
+        scored = _scored(offers, question)
+        return bool(scored) and (scored[0][0] > UTMOST or question.language != ENGLISH)
     asked = {stem(word) for word in question.weights}
     called = _called(offers)
     held = ({stem(word) for word in tokens(f"{limit.what} {limit.value}")} for _, o in offers for limit in o.limits)

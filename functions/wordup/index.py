@@ -53,7 +53,8 @@ CREATE VIRTUAL TABLE passages USING fts5(
 # A name of one word that prose uses in small letters ("functions", "batch") says little by itself.
 COMMON_WORD, COMMON_TIMES = 0.4, 2
 _VENDORS = re.compile(r"^(amazon|aws|azure|microsoft|google cloud|google|gcp)\s+", re.IGNORECASE)
-_FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+# Code and addresses are no prose.
+_NO_PROSE = re.compile(r"^```.*?^```|`[^`\n]+`|\]\([^)]*\)|https?://\S+", re.DOTALL | re.MULTILINE)
 
 
 def digest(*folders: Path, extra: str = "") -> str:
@@ -192,7 +193,7 @@ def _common_words(table: Iterable[Service], sections: Iterable[Section]) -> froz
             re.findall(r"\b[a-z]+\b", " ".join([service.concept, *service.aliases, service.summary, service.compare]))
         )
     for section in sections:
-        counted.update(re.findall(r"\b[a-z]+\b", _FENCED.sub("", section.text)))
+        counted.update(re.findall(r"\b[a-z]+\b", _NO_PROSE.sub("", section.text)))
     return frozenset(word for word, times in counted.items() if times >= COMMON_TIMES)
 
 

@@ -31,6 +31,8 @@ _VERSUS = "@versus"
 _LASTING = "@lasting"
 # At the beginning of a sentence it asks for steps, unless another word asks for something else.
 _HOW = "@how"
+_HOWS = frozenset({"how", "wie", "comment", "como", "come", "hoe"})
+_BID = "@bid"
 # With one of these the names of products tell nothing more.
 _SAID = _MARKS.keys() - {"@action", "@concept", "@price"}
 _RANKS = {mark: rank for rank, mark in enumerate(_MARKS)}
@@ -142,7 +144,8 @@ def parse(text: str) -> Question:
         width, meanings = _meaning(lexicon, found, at)
         marks.update(meaning for meaning in meanings if meaning.startswith("@"))
         if (_HOW in meanings and found[at] in beginnings) or (at == 0 and lexicon.is_imperative(found[at])):
-            marks.add("@action")
+            # "Export the bills" asks for steps, "how dear" for a price.
+            marks |= {"@action"} if found[at] in _HOWS else {"@action", _BID}
         english = [meaning for meaning in meanings if not meaning.startswith("@") and meaning not in ignored]
         if language == ENGLISH or not meanings:
             for word in found[at : at + width] if not _BARE_INTENTS.issuperset(meanings or ["?"]) else []:
@@ -180,6 +183,8 @@ def parse(text: str) -> Question:
 
 
 def _intent(marks: set[str], clouds: frozenset[Cloud]) -> Intent:
+    if _BID in marks and "@limit" not in marks:
+        marks = {*marks, "@howto"}
     if _VERSUS in marks and "@limit" not in marks:
         marks = {*marks, "@comparison"}
     found = [mark for mark in marks if mark in _MARKS]
@@ -214,7 +219,7 @@ def _meaning(lexicon: Lexicon, found: list[str], at: int) -> tuple[int, tuple[st
     """How many of the words at a place mean something together, and what."""
     widest = min(_PHRASE, len(found) - at) if found[at] in lexicon.openings else 1
     for width in range(widest, 1, -1):
-        if meanings := lexicon.phrase("_".join(found[at : at + width])):
+        if meanings := lexicon.phrase("_".join(["n" if word.isdigit() else word for word in found[at : at + width]])):
             return width, meanings
     if _CJK.match(found[at]):
         return 1, lexicon.within(found[at])

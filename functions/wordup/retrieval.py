@@ -41,9 +41,9 @@ NAMED_FLOOR = 0.15
 # Who asks so much about a product wants more than its name to be known.
 LONG = 8
 LONG_FLOOR = 0.5
-# What a word of another language that nothing knows counts beside one that a passage holds, and how much of a long
-# question with such words is enough.
-UNKNOWN = 0.4
+# What a word of another language that nothing knows counts beside one that a passage holds, with the name of something
+# and without; and how much of a long question with such words is enough.
+UNKNOWN, UNKNOWN_ALONE = 0.4, 0.5
 UNKNOWN_FLOOR = 0.3
 # A figure of something else is worse than none.
 FIGURE_FLOOR = 0.45
@@ -190,7 +190,7 @@ class _Search:
                 weight *= GUESSED
             known = bool(term.rows) or question.language == ENGLISH
             self._add(term, weight, asked=known)
-            self._unknown += 0.0 if known else UNKNOWN * term.rarity
+            self._unknown += 0.0 if known else term.rarity
             self._subject |= bool(term.titled)
         for word, weight in question.synonyms.items():
             self._add(self._index.term(word), weight, asked=False)
@@ -251,6 +251,7 @@ class _Search:
         named: dict[str, float] = {}
         for name in names:
             named[name.service] = max(named.get(name.service, 0.0), name.weight)
+        self._unknown *= UNKNOWN if named else UNKNOWN_ALONE
         floor = self._floor(named) * (self._whole + self._unknown)
         if not (named or self._whole) or self._is_too_special():
             return []

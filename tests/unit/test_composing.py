@@ -72,6 +72,21 @@ def test_an_entry_tells_a_limit_of_what_is_asked_for_only() -> None:
     assert tells_limit(service, understood("How long is the retention of a message at most?"))
     assert tells_limit(service, understood("How many of them may SQS have?"))
     assert not tells_limit(service, understood("How many security rules may a firewall have?"))
+    assert not tells_limit(service, understood("How many regional replicas may SQS have?"))
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("How many regional replicas may SQS have?", "This figure is not in my built-in knowledge"),
+        ("What are the limits of SQS?", "- Amazon SQS, largest message"),
+        ("Which size is the maximum of SQS?", "- Amazon SQS, largest message"),
+        ("¿Cuántos enchufes como máximo en SQS?", "- Amazon SQS, "),
+    ],
+)
+def test_a_limit_that_is_not_known_is_told_so(question: str, said: str) -> None:
+    (service,) = parse(LIMITS, "messaging", name="messaging.toml")
+    assert composed(service, understood(question), "[1]").split("\n\n")[1].startswith(said)
 
 
 NAMES = """

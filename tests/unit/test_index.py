@@ -157,3 +157,10 @@ def test_front_matter_in_toml_names_title_and_source(folder: Path):
     assert (section.title, section.url, section.text) == ("Badges", "https://a.example", "At the gate.")
     with pytest.raises(ConfigurationError, match="broken"):
         list(documents.sections("broken", "+++\ntitle = \n+++\nText."))
+
+
+def test_a_name_in_code_or_an_address_stays_a_name(tmp_path: Path) -> None:
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "messaging.toml").write_text(QUEUES.replace("Amazon SQS", "Amazon Queuer"))
+    (tmp_path / "a.md").write_text("# Work\n\nRun `aws queuer list`, see https://queuer.example/queuer.\n")
+    assert "service:message-queue#amazon-queuer" in [each.id for each in search(tmp_path, "Queuer gurgles blue fjords")]

@@ -125,6 +125,10 @@ def test_names_of_products_tell_what_is_asked(text: str, names: list[tuple[str, 
         ("basic vs standard tier of Event Hubs", "comparison"),
         ("Cosmos DB frente a MongoDB", "comparison"),
         ("Wie heißt Pub/Sub bei Azure?", "equivalence"),
+        ("Export what we pay for to a table", "howto"),
+        ("Wie teuer ist Pub/Sub?", "price"),
+        ("Come riduco i costi di Redshift?", "howto"),
+        ("Is a blob of more than 3 TB allowed? May it be larger than that?", "limit"),
     ],
 )
 def test_a_question_without_its_usual_words_is_understood(text: str, intent: str) -> None:
@@ -150,6 +154,9 @@ def test_a_question_asks_a_title_that_it_holds_the_words_of() -> None:
         ("Jak często odtworzyć kopię bazy?", "pl", {"restore", "database"}, set[str]()),
         ("Uslugi w podsieci bez stref", "pl", {"subnet", "zone"}, set[str]()),
         ("Looker in BI terms of AI", "en", {"looker", "ai"}, set[str]()),
+        ("Uma fila de mensagens mortas no Pub/Sub", "pt", {"dead-letter"}, {"mortas"}),
+        ("Cada 15 minutos debe correr mi contenedor", "es", {"schedule"}, {"minutos"}),
+        ("chi ha eliminato il mio bucket?", "it", {"audit"}, {"eliminato"}),
     ],
 )
 def test_words_are_read_in_their_language(text: str, language: str, holds: set[str], lacks: set[str]) -> None:

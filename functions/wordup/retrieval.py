@@ -53,16 +53,16 @@ TITLE_FLOOR = 0.9
 SAME_CLOUD, OTHER_CLOUD = 1.3, 0.5
 # What the name of a thing adds to the passages of its entry, by BM25's measure, and to those of other documents that
 # have the name in their title.
-NAMED = 5.0
+NAMED = 6.0
 # What the table's entries are worth to a kind of question, beside articles: their few words make every one weigh more.
-TABLE_INTENTS = {"equivalence": 1.9, "comparison": 1.3, "limit": 0.8}
-TABLE = 0.5
+TABLE_INTENTS = {"equivalence": 1.9, "comparison": 1.3, "limit": 1.0, "price": 0.8}
+TABLE = 0.55
 # Longer text than this is no question; its most frequent words tell what it is about.
 QUERY_TERMS = 24
 # What a document's second passage is worth beside its first.
 ANOTHER = 0.75
 # What each of its next three adds to the first: a document that speaks of it throughout is about it.
-OTHERS = 0.1
+OTHERS = 0.05
 # What a word counts that was read as a name's.
 GUESSED = 0.6
 # How much it counts that a passage holds all of the question, not one word of it often: the exponent of the share.

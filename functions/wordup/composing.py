@@ -12,7 +12,7 @@ from wordup.services import CLOUD_NAMES, CLOUDS, Cloud, Limit, Offer, Service
 # Limits that hold no word of the question are told up to so many.
 OTHER_LIMITS = 8
 # What a word in a limit's value counts beside one in what is limited.
-IN_VALUE = 0.5
+IN_VALUE = 0.75
 # What it adds that a limit is the utmost of the thing, not of a way to use it.
 UTMOST = 0.3
 _UTMOST = frozenset({"largest", "longest", "most"})

@@ -21,6 +21,7 @@ _MARKS: dict[str, Intent] = {
     "@price": "price",
     "@limit": "limit",
     "@action": "howto",
+    "@need": "howto",
     "@concept": "concept",
 }
 # "Or": between the names of products it asks for a comparison.
@@ -29,12 +30,14 @@ _CHOICE = "@choice"
 _VERSUS = "@versus"
 # A limit in time is asked for.
 _LASTING = "@lasting"
+# "We have to move" asks for steps, "it has to be Azure" for a counterpart.
+_MOVING = frozenset({"migrate", "migration", "move", "connect", "copy", "sync"})
 # At the beginning of a sentence it asks for steps, unless another word asks for something else.
 _HOW = "@how"
 _HOWS = frozenset({"how", "wie", "comment", "como", "come", "hoe"})
 _BID = "@bid"
 # With one of these the names of products tell nothing more.
-_SAID = _MARKS.keys() - {"@action", "@concept", "@price"}
+_SAID = _MARKS.keys() - {"@action", "@need", "@concept", "@price"}
 _RANKS = {mark: rank for rank, mark in enumerate(_MARKS)}
 
 CLOUD_WORDS: dict[str, Cloud] = {
@@ -98,13 +101,15 @@ _BARE_WORDS = 2
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """`tokens` are all words, folded; `weights` are the words to look up, with what each counts; `synonyms` are looked
     up but not asked for; `stems` are the stems of all of them. `choice` says whether an "or" is in it, `open` whether
-    the names in it may tell what it wants, `lasting` whether it asks how long."""
+    the names in it may tell what it wants, `lasting` whether it asks how long, `needs` whether
+    it asks for steps by no more than a need ("has to be")."""
 
     language: str
     intent: Intent
     choice: bool
     open: bool
     lasting: bool
+    needs: bool
     clouds: frozenset[Cloud]
     tokens: tuple[str, ...]
     weights: dict[str, float]
@@ -174,6 +179,7 @@ def parse(text: str) -> Question:
         choice=_CHOICE in marks,
         open=marks.isdisjoint(_SAID),
         lasting=_LASTING in marks,
+        needs=intent == "howto" and marks.isdisjoint({"@howto", "@action"}) and _MOVING.isdisjoint(weights),
         clouds=clouds,
         tokens=tuple(found),
         weights=weights,
@@ -196,7 +202,8 @@ def _intent(marks: set[str], clouds: frozenset[Cloud]) -> Intent:
 @cache
 def _ignored(language: str) -> frozenset[str]:
     every = lexicons()
-    return every[language].stop_words | every[ENGLISH].stop_words | SMALL_TALK | CLOUD_WORDS.keys()
+    small_talk = SMALL_TALK - {"tag"} if language == ENGLISH else SMALL_TALK  # "Guten Tag", but "tag a bucket"
+    return every[language].stop_words | every[ENGLISH].stop_words | small_talk | CLOUD_WORDS.keys()
 
 
 def with_names(question: Question, names: Collection[tuple[str, str]]) -> Question:
@@ -206,7 +213,7 @@ def with_names(question: Question, names: Collection[tuple[str, str]]) -> Questi
         return question
     if question.choice and len({name for name, _ in names}) > 1:
         return msgspec.structs.replace(question, intent="comparison")
-    if question.intent not in ("any", "concept"):
+    if question.intent not in ("any", "concept") and not question.needs:
         return question
     if {cloud for _, cloud in names} >= set(CLOUDS):
         return msgspec.structs.replace(question, intent="comparison")
@@ -292,13 +299,16 @@ def _told(anchor: str) -> tuple[frozenset[str], bool]:
 
 
 def in_context(message: str, previous: str) -> str:
-    """A message that cannot be understood alone, with the words of the question before it; any other stays as it is.
+    """A message that cannot be understood alone, with the words of the question before it, but not those for what was
+    wanted to know there where it wants something itself; any other stays as it is.
     "And on Azure?" asks the question before it of another cloud, so the first cloud's names go. The message comes
     twice, since its words weigh more."""
     found = tokens(message)
     if not previous or is_small_talk(message) or not _needs_context(message, found):
         return message
     earlier = tokens(previous)
+    if parse(message).intent != "any":
+        earlier = _without_intents(earlier)
     if any(word in CLOUD_WORDS for word in found):
         named = {fold(name) for name in _NAME.findall(previous)}
         bare = [word for word in earlier if word not in CLOUD_WORDS]
@@ -316,14 +326,22 @@ def _needs_context(message: str, found: list[str]) -> bool:
 
 def _subjects(found: list[str]) -> list[str]:
     """The words that tell what a question is about: not what it wants to know of it, and not of which cloud."""
-    every = lexicons()
-    spoken = (every[ENGLISH], every[_language(" ".join(found), found)])
-    subjects: list[str] = []
+    every = lexicons().values()
+    return [
+        word
+        for word in _without_intents(found)
+        if word not in CLOUD_WORDS and not any(word in lexicon.stop_words or word in lexicon.faint for lexicon in every)
+    ]
+
+
+def _without_intents(found: list[str]) -> list[str]:
+    """The words of a question but those for the kind of answer that it wants."""
+    spoken = [lexicons()[language] for language in (ENGLISH, _language(" ".join(found), found))]
+    kept: list[str] = []
     at = 0
     while at < len(found):
         width, meanings = max(_meaning(lexicon, found, at) for lexicon in spoken)
-        common = any(found[at] in lexicon.stop_words or found[at] in lexicon.faint for lexicon in every.values())
-        if not (common or found[at] in CLOUD_WORDS or any(meaning in _MARKS for meaning in meanings)):
-            subjects.append(found[at])
+        if not any(meaning in _MARKS for meaning in meanings):
+            kept += found[at : at + width]
         at += width
-    return subjects
+    return kept

@@ -6,7 +6,6 @@ ending, `_` joins words that mean it together only. An English word with `@` in 
 what is asked for. `cjk` is Chinese, Japanese and Korean, whose words are looked for anywhere in the text.
 """
 
-import re
 import tomllib
 import unicodedata
 from functools import cache
@@ -70,6 +69,8 @@ def fold(text: str) -> str:
     """In small letters and without diacritics, as the index folds them."""
     if text.isascii():
         return text.lower()
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
 
@@ -96,11 +97,10 @@ def _lexicon(language: str, part: dict[str, Any]) -> Lexicon:
     beginnings: dict[str, tuple[str, ...]] = {}
     for english, foreign in part["words"].items():
         meanings = (english,) if english.startswith("@") else tuple(english.split())
-        for word in foreign.split():
-            for spelled in _spellings(language, word):
-                target = beginnings if spelled.endswith("*") else words
-                key = spelled.rstrip("*")
-                target[key] = (*target.get(key, ()), *meanings)
+        for spelled in _spellings(language, foreign):
+            target = beginnings if spelled.endswith("*") else words
+            key = spelled.rstrip("*")
+            target[key] = target[key] + meanings if key in target else meanings
     stop_words, anywhere, faint = (
         frozenset(fold(part.get(key, "")).replace("'", " ").split()) for key in ("stop_words", "anywhere", "faint")
     )
@@ -109,11 +109,11 @@ def _lexicon(language: str, part: dict[str, Any]) -> Lexicon:
     return Lexicon(part.get("letters", ""), stop_words, anywhere, faint, words, beginnings, openings, infinitives)
 
 
-def _spellings(language: str, word: str) -> set[str]:
+def _spellings(language: str, words: str) -> dict[str, None]:
     """Folded; German umlauts are also typed as two letters, the Polish l without its stroke, which is no diacritic."""
-    spelled = {fold(word)}
+    spelled = fold(words)
     if language == "de":
-        spelled.add(fold(word.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue")))
+        spelled += " " + fold(words.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue"))
     if language == "pl":
-        spelled.add(fold(word.replace("ł", "l")))
-    return {re.sub(r"[-']", "_", each) for each in spelled}
+        spelled += " " + fold(words.replace("ł", "l"))
+    return dict.fromkeys(spelled.replace("-", "_").replace("'", "_").split())

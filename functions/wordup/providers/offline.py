@@ -38,6 +38,7 @@ QUOTED_SHARE = 0.5
 NEAR = 0.9
 NEAR_ENTRY = 0.4
 NEAR_STEPS = 0.75
+NEAR_ENTRY_AGAIN = 0.7
 # So near must a section be whose title asks at least so much of what is asked.
 NEAR_TITLE, TITLE = 0.6, 0.5
 
@@ -142,7 +143,8 @@ def _understood(query: str, passages: list[Passage]) -> Question:
 
 
 def _beside(question: Question, passages: list[Passage], first: int) -> Iterator[str]:
-    """Entries that a comparison or translation names besides: SNS has another entry than SQS."""
+    """Entries that a comparison or translation names besides: SNS has another entry than SQS, and what one cloud sells
+    under one name has several counterparts."""
     if question.intent not in ("comparison", "equivalence"):
         return
     best = passages[first].service
@@ -150,7 +152,8 @@ def _beside(question: Question, passages: list[Passage], first: int) -> Iterator
     for n, passage in enumerate(passages):
         if n != first and passage.service is not None:
             others = {offer.name for _, offer in named(passage.service, question)}
-            if others - told:
+            again = question.intent == "equivalence" and passage.score >= NEAR_ENTRY_AGAIN * passages[first].score
+            if others - told or (others and again):
                 yield beside(passage.service, question, f"[{n + 1}]")
                 told |= others
 

@@ -41,6 +41,8 @@ async def answered(*questions: str, max_tokens: int = 1_000) -> tuple[str, Finis
             "- Azure: **[Azure Service Bus queue](https://learn.microsoft.com/",
         ),
         (["Which GCP service is like DynamoDB?"], "- Google Cloud: **[Firestore]("),
+        (["Name the Azure counterpart of Pub/Sub"], "- Azure: **[Azure Event Hubs]("),
+        (["Name the Azure counterpart of Pub/Sub"], "- Azure: **[Azure Service Bus topic]("),
         (["How large can an SQS message be?"], "1 MiB"),
         (["How do I upload a file to Google Cloud Storage in Python?"], "upload_from_filename"),
         (["What is object storage?"], "Files under a key"),

@@ -37,7 +37,7 @@ LIBRARY = "knowledge.db"
 FLOOR = 0.5
 SUBJECT_FLOOR = 0.35
 SHORT = 3
-NAMED_FLOOR = 0.15
+NAMED_FLOOR, NAMED_ANY_FLOOR = 0.15, 0.25
 # Who asks so much about a product wants more than its name to be known.
 LONG = 8
 LONG_FLOOR = 0.5
@@ -231,12 +231,13 @@ class _Search:
 
     def _names(self, tokens: list[str]) -> Iterator[_Name]:
         """The longest names first: what is part of one is no other."""
-        common = lexicons()[self._question.language].stop_words if self._question.language != ENGLISH else ()
+        language = self._question.language
+        common = lexicons()[language].stop_words if language != ENGLISH else frozenset[str]()
         spans = {
             (at, width): stem("".join(tokens[at : at + width]))
             for width in range(_LONGEST_NAME, 0, -1)
             for at in range(len(tokens) - width + 1)
-            if width > 1 or tokens[at] not in common
+            if not common or not common.issuperset(tokens[at : at + width])
         }
         found = self._index.named(set(spans.values()))
         taken: set[int] = set()
@@ -299,9 +300,9 @@ class _Search:
         )
 
     def _floor(self, named: dict[str, float]) -> float:
-        """A product's name makes a question ours; a word that is also used elsewhere ("quantum") needs company."""
+        """A product's name makes a question ours, the surer the clearer it is what is wanted of it; a word that is also used elsewhere ("quantum") needs company."""
         if max(named.values(), default=0.0) >= 1:
-            return NAMED_FLOOR
+            return NAMED_ANY_FLOOR if self._question.intent == "any" else NAMED_FLOOR
         if not (named or self._subject) or len(self._question.weights) + len(self._question.synonyms) <= SHORT:
             return FLOOR
         return FIGURE_FLOOR if self._question.intent == "limit" else SUBJECT_FLOOR

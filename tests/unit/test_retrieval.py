@@ -77,6 +77,7 @@ def test_question_finds_its_passage(question: str, passage: str) -> None:
         "?!",
         "Que série devo ver esta noite com a família?",
         "¿Qué sabor es el mejor para un helado?",
+        "¿Qué libro le presto a mi abuela?",
         "Quanti gradi ci sono oggi nel server room di Torino?",
         "Which kernel parameter did Lambda's hypervisor team flip to silence spurious hrtimer interrupts?",
     ],

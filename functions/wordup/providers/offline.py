@@ -162,7 +162,7 @@ def _first(question: Question, passages: list[Passage]) -> int:
     """Who asks how or which wants steps, code and reasons, which articles have; names and figures stand in entries."""
     least = _NEAR.get(question.intent, NEAR) * passages[0].score
     near = [n for n, passage in enumerate(passages) if passage.score >= least]
-    if question.intent in ("howto", "comparison"):
+    if question.intent in ("howto", "comparison") or (question.choice and question.open):
         articles = [n for n in near if passages[n].service is None]
         code = [n for n in articles if passages[n].score >= NEAR * passages[0].score and _FENCE in passages[n].text]
         least = NEAR_TITLE * passages[0].score

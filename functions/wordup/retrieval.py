@@ -300,7 +300,8 @@ class _Search:
         )
 
     def _floor(self, named: dict[str, float]) -> float:
-        """A product's name makes a question ours, the surer the clearer it is what is wanted of it; a word that is also used elsewhere ("quantum") needs company."""
+        """A product's name makes a question ours, surer when it is clear what is wanted of it; a word that is also used
+        elsewhere ("quantum") needs company."""
         if max(named.values(), default=0.0) >= 1:
             return NAMED_ANY_FLOOR if self._question.intent == "any" else NAMED_FLOOR
         if not (named or self._subject) or len(self._question.weights) + len(self._question.synonyms) <= SHORT:

@@ -121,7 +121,7 @@ def _scored(offers: Sequence[tuple[Cloud, Offer]], question: Question) -> list[t
     wanted = {word: weight for word, weight in asked.items() if word not in called and word not in _ASKS}
     at_large = float(not wanted)  # "the limits of SQS"
     wanted = wanted or asked
-    held = [({stem(word) for word in tokens(limit.what)}, {stem(w) for w in tokens(limit.value)}) for _, limit in pairs]
+    held = [(_limited(limit.what), {stem(word) for word in tokens(limit.value)}) for _, limit in pairs]
     scores = [
         at_large
         + sum(weight for word, weight in wanted.items() if word in what)
@@ -134,6 +134,12 @@ def _scored(offers: Sequence[tuple[Cloud, Offer]], question: Question) -> list[t
     ]
     scored = [(score, offer, limit) for score, (offer, limit) in zip(scores, pairs, strict=True)]
     return sorted(scored, key=lambda each: -each[0])
+
+
+def _limited(what: str) -> set[str]:
+    """The words of what is limited: the largest message is a message's size."""
+    words = {stem(word) for word in tokens(what)}
+    return words | {"size"} if "largest" in words else words
 
 
 def tells_limit(service: Service, question: Question) -> bool:

@@ -45,6 +45,7 @@ LIMITS = TABLE.replace(
     """checked = 2026-11-21
 limits = [
   { what = "price of a message", value = "1 USD", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },
+  { what = "policy size", value = "20 KB", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },
   { what = "single batch", value = "256 KiB", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },
   { what = "largest message", value = "1 MiB", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },
   { what = "retention", value = "14 days", source = "https://docs.aws.amazon.com/q", checked = 2026-11-20 },

@@ -202,8 +202,10 @@ def _intent(marks: set[str], clouds: frozenset[Cloud]) -> Intent:
 @cache
 def _ignored(language: str) -> frozenset[str]:
     every = lexicons()
-    small_talk = SMALL_TALK - {"tag"} if language == ENGLISH else SMALL_TALK  # "Guten Tag", but "tag a bucket"
-    return every[language].stop_words | every[ENGLISH].stop_words | small_talk | CLOUD_WORDS.keys()
+    ignored = every[language].stop_words | every[ENGLISH].stop_words | CLOUD_WORDS.keys()
+    if language == ENGLISH:
+        return ignored | SMALL_TALK - {"tag"}  # "Guten Tag", but "tag a bucket"
+    return ignored | SMALL_TALK | {"limit"}  # what a word for it means tells not of what it is
 
 
 def with_names(question: Question, names: Collection[tuple[str, str]]) -> Question:

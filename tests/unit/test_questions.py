@@ -164,6 +164,7 @@ def test_a_question_asks_a_title_that_it_holds_the_words_of() -> None:
         ("Looker in BI terms of AI", "en", {"looker", "ai"}, set[str]()),
         ("Uma fila de mensagens mortas no Pub/Sub", "pt", {"dead-letter"}, {"mortas"}),
         ("Cada 15 minutos debe correr mi contenedor", "es", {"schedule"}, {"minutos"}),
+        ("La limite de tables dans Spanner", "fr", {"spanner"}, {"limit"}),
         ("Tag a bucket with its owner", "en", {"tag", "bucket"}, set[str]()),
         ("chi ha eliminato il mio bucket?", "it", {"audit"}, {"eliminato"}),
     ],

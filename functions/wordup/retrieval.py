@@ -38,9 +38,9 @@ FLOOR = 0.5
 SUBJECT_FLOOR = 0.35
 SHORT = 3
 NAMED_FLOOR, NAMED_ANY_FLOOR = 0.15, 0.25
-# Who asks so much about a product wants more than its name to be known.
+# Who asks so much about a product wants more than its name to be known, most of all who wants a figure.
 LONG = 8
-LONG_FLOOR = 0.5
+LONG_FLOOR, LONG_FIGURE_FLOOR = 0.42, 0.5
 # What a word of another language that nothing knows counts beside one that a passage holds, with the name of something
 # and without; and how much of a long question with such words is enough.
 UNKNOWN, UNKNOWN_ALONE = 0.4, 0.5
@@ -317,7 +317,8 @@ class _Search:
         if len(self._question.weights) < LONG or self._question.intent == "comparison":
             return False
         most = max(self._shares.values(), default=0.0)
-        return most < max(LONG_FLOOR * self._whole, UNKNOWN_FLOOR * (self._whole + self._unknown))
+        floor = LONG_FIGURE_FLOOR if self._question.intent == "limit" else LONG_FLOOR
+        return most < max(floor * self._whole, UNKNOWN_FLOOR * (self._whole + self._unknown))
 
     def _clouds(self, names: list[_Name]) -> frozenset[Cloud]:
         """The clouds that the answer is about: not that of the product whose counterpart is asked for."""

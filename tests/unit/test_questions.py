@@ -82,7 +82,7 @@ def test_there_are_enough_of_every_sort() -> None:
         ("qual o limite de memória do Cloud Run?", "pt", "limit"),
         ("Unterschied zwischen Service Bus und Event Hubs", "de", "comparison"),
         ("come posso creare un bucket con Terraform?", "it", "howto"),
-        ("find permissions nobody uses", "en", "any"),
+        ("find permissions nobody uses", "en", "howto"),
         ("Standard versus Express workflows", "en", "comparison"),
         ("number of VPCs I can create per region", "en", "limit"),
         ("How do I raise the limit of VPCs?", "en", "howto"),

@@ -66,12 +66,12 @@ OTHERS = 0.05
 # What a word counts that was read as a name's.
 GUESSED = 0.6
 # How much it counts that a passage holds all of the question, not one word of it often: the exponent of the share.
-HELD = 0.3
+HELD = 0.6
 # Sections whose titles ask what the question asks ("How do I let another account read?") count this much more.
-ANSWERS = {"howto": ("how-",), "comparison": ("which-",)}
+ANSWERS = {"howto": ("how-", "what-do-i-do"), "comparison": ("which-",)}
 ANSWERING = 1.25
 # What it adds that a question holds all of a section's title, for questions that such titles ask.
-TITLED = 0.6
+TITLED = 1.0
 ASKED_BY_TITLES = frozenset({"howto", "comparison", "any"})
 _LONGEST_NAME = 6
 _BY_SCORE = itemgetter(1, 2)

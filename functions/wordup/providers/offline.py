@@ -39,7 +39,8 @@ NEAR = 0.9
 NEAR_ENTRY = 0.4
 NEAR_STEPS = 0.75
 NEAR_ENTRY_AGAIN = 0.7
-# So near must a section be whose title asks at least so much of what is asked.
+# So near must a section be whose title asks at least so much of what is asked, where an entry leads, or who
+# compares looks on; where another section tells the steps, as near as anything.
 NEAR_TITLE, TITLE = 0.6, 0.5
 
 _NEAR: dict[Intent, float] = {"limit": NEAR_ENTRY, "price": NEAR_ENTRY, "concept": NEAR_ENTRY, "howto": NEAR_STEPS}
@@ -165,7 +166,8 @@ def _first(question: Question, passages: list[Passage]) -> int:
     if question.intent in ("howto", "comparison") or (question.choice and question.open):
         articles = [n for n in near if passages[n].service is None]
         code = [n for n in articles if passages[n].score >= NEAR * passages[0].score and _FENCE in passages[n].text]
-        least = NEAR_TITLE * passages[0].score
+        told = question.intent == "howto" and passages[0].service is None
+        least = (NEAR if told else NEAR_TITLE) * passages[0].score
         titles = [n for n, each in enumerate(passages) if each.score >= least and _is_asked(each, question)]
         wanted = code if code and not _ASKED_CODE.isdisjoint(question.tokens) else titles or articles
     else:

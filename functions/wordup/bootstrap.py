@@ -96,7 +96,7 @@ def build(settings: Settings, *, store: Store | None = None, clock: Callable[[],
     telemetry = Telemetry(settings, metrics, clock=clock)
     embeddings = None
     if settings.embeddings:
-        embeddings = open_embeddings(settings, knowledge, cast("Embedder", provider("openai")), telemetry)
+        embeddings = open_embeddings(settings, knowledge, cast("Embedder", provider("openai")), catalogue, telemetry)
     dearest = embeddings.worst if embeddings else 0
     admission = Admission(store, catalogue, limits, settings, retrieval_micros=dearest, clock=clock)
 
@@ -168,13 +168,18 @@ def open_provider(name: str, settings: Settings, secrets: SecretReader | None = 
 
 
 def open_embeddings(
-    settings: Settings, knowledge: Knowledge, embedder: Embedder, telemetry: Telemetry | None = None
+    settings: Settings,
+    knowledge: Knowledge,
+    embedder: Embedder,
+    catalogue: Catalogue | None = None,
+    telemetry: Telemetry | None = None,
 ) -> "Embeddings":
     """What tells the meaning of a question by the model that the settings name. Raises ConfigurationError."""
     from wordup.embeddings import Embeddings
 
+    catalogue = catalogue or Catalogue.load(settings.model_prices)
     telemetry = telemetry or Telemetry(settings)
-    return Embeddings(embedder, knowledge, Catalogue.load(settings.model_prices), settings, telemetry.unembedded)
+    return Embeddings(embedder, knowledge, catalogue, settings, telemetry.unembedded)
 
 
 def open_embedder(settings: Settings) -> Embedder:

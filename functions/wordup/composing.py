@@ -121,7 +121,7 @@ def _scored(offers: Sequence[tuple[Cloud, Offer]], question: Question) -> list[t
     wanted = {word: weight for word, weight in asked.items() if word not in called and word not in _ASKS}
     at_large = float(not wanted)  # "the limits of SQS"
     wanted = wanted or asked
-    held = [(_limited(limit.what), {stem(word) for word in tokens(limit.value)}) for _, limit in pairs]
+    held = [(_limited(limit.what), _stems(limit.value)) for _, limit in pairs]
     scores = [
         at_large
         + sum(weight for word, weight in wanted.items() if word in what)
@@ -138,7 +138,7 @@ def _scored(offers: Sequence[tuple[Cloud, Offer]], question: Question) -> list[t
 
 def _limited(what: str) -> set[str]:
     """The words of what is limited: the largest message is a message's size."""
-    words = {stem(word) for word in tokens(what)}
+    words = _stems(what)
     return words | {"size"} if "largest" in words else words
 
 
@@ -150,13 +150,17 @@ def tells_limit(service: Service, question: Question) -> bool:
         return bool(scored) and (scored[0][0] > UTMOST or question.language != ENGLISH)
     asked = {stem(word) for word in question.weights}
     called = _called(offers)
-    held = ({stem(word) for word in tokens(f"{limit.what} {limit.value}")} for _, o in offers for limit in o.limits)
+    held = (_stems(f"{limit.what} {limit.value}") for _, offer in offers for limit in offer.limits)
     return any(len(asked & (words | called)) >= ABOUT * len(asked) for words in held)
 
 
 def _called(offers: Iterable[tuple[Cloud, Offer]]) -> set[str]:
     """The words of the offers' names."""
-    return {stem(word) for _, offer in offers for name in (offer.name, *offer.aliases) for word in tokens(name)}
+    return {word for _, offer in offers for name in (offer.name, *offer.aliases) for word in _stems(name)}
+
+
+def _stems(text: str) -> set[str]:
+    return {stem(word) for word in tokens(text)}
 
 
 def _limit(offer: Offer, limit: Limit, said: dict[str, str]) -> str:

@@ -128,11 +128,7 @@ def _told(said: str, query: str, passages: list[Passage]) -> str:
         body = _quoted(said, question, best, first + 1)
     else:
         body = composed(best.service, question, f"[{first + 1}]")
-    parts = [
-        f"*{label['offline']}* {label['quoted']}",
-        body,
-        *_beside(question, passages, first),
-    ]
+    parts = [f"*{label['offline']}* {label['quoted']}", body, *_beside(question, passages, first)]
     also = [f"[{n}] {_linked(passage)}" for n, passage in enumerate(passages, 1) if n != first + 1]
     return "\n\n".join([*parts, f"{label['also']}: {', '.join(also)}"] if also else parts)
 
